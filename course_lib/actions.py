@@ -20,8 +20,8 @@ class ActionDim:
     """One number of an action: its range and unit, or its classes."""
 
     name: str
-    low: float
-    high: float
+    low: float | int
+    high: float | int
     unit: str = ""
     classes: tuple[str, ...] = ()  # names of the classes; empty for a continuous number
 
