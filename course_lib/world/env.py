@@ -1,0 +1,217 @@
+"""The tabletop as Gymnasium environments: one table (TabletopEnv) or N at once (TabletopVectorEnv).
+
+Both are thin shells over ``tabletop``, ``tasks`` and ``render``; the single one is the vector one with N = 1, so there is
+one physics and one picture. ``import course_lib.world`` registers ``course_lib/Tabletop-v0`` for ``gymnasium.make`` and
+``gymnasium.make_vec``.
+"""
+
+import string
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Dict, Text
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from course_lib.world import tasks as tasks_
+from course_lib.world.objects import NAMES, kind_index
+from course_lib.world.render import label_names, render, segment
+from course_lib.world.tabletop import SPACE, TabletopState, reset, stack, step
+from course_lib.world.tasks import PICK_TASKS, Task, find_task
+
+ENV_ID = "course_lib/Tabletop-v0"
+MAX_STEPS = 30
+_SENTENCE = Text(160, min_length=1, charset=string.ascii_letters + string.digits + " .,!?'-:")
+
+
+def _observation_space(size: int) -> Dict:
+    return Dict({"image": Box(0, 255, (size, size, 3), np.uint8), "instruction": _SENTENCE})
+
+
+class TabletopVectorEnv(VectorEnv):
+    """N tables, one instruction each.
+
+    Description: a robot arm over a table sees the table from above at an angle and is asked to pick one of the objects.
+    Action space: ``Box`` of 11 numbers in ``ActionSpace.workbook()``'s order and units; beyond the limits is clipped;
+        ``terminate`` >= 0.5 ends the episode; NaN or a wrong shape raise ValueError.
+    Observation space: ``image`` uint8 (64, 64, 3) and ``instruction``, a sentence.
+    Starting state: objects at random places at least 8.8 cm apart, open gripper above the middle. All of it, and all
+        later noise, follows from the episode's seed. ``options``: ``task`` (a sentence, a Task, or one per table) and
+        ``kinds`` (names of the objects on every table).
+    Reward: 1 on the last step of a successful episode, else 0. ``info["success"]`` says whether the task is done now.
+    Episode end: terminated when the policy says so, truncated after ``max_steps``. The step after the end resets
+        (``AutoresetMode.NEXT_STEP``).
+    Arguments: ``tasks`` to draw from, ``objects`` on the table, picture ``size``, ``max_steps``, ``device``.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        tasks: tuple[Task, ...] = PICK_TASKS,
+        objects: int = tasks_.OBJECTS,
+        size: int = 64,
+        max_steps: int = MAX_STEPS,
+        device: str = "cpu",
+        render_mode: str | None = None,
+    ):
+        if not tasks:
+            raise ValueError("Expected at least one task to draw from, got none. Try tasks=PICK_TASKS.")
+        self.num_envs, self.tasks, self.objects, self.size = num_envs, tuple(tasks), objects, size
+        self.max_steps, self.device, self.render_mode = max_steps, torch.device(device), render_mode
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 3, "autoreset_mode": AutoresetMode.NEXT_STEP}
+        self.single_observation_space = _observation_space(size)
+        self.single_action_space = Box(SPACE.low, SPACE.high, dtype=np.float32)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.state: TabletopState | None = None
+
+    def reset(self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None):
+        """Start new episodes. ``seed`` s gives table i the episode seed s + i; a list gives one each."""
+        if seed is not None:
+            self._np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(
+                seed if isinstance(seed, int) else seed[0]
+            )
+            seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
+            if len(seeds) != self.num_envs:
+                raise ValueError(f"Expected one seed or {self.num_envs} (one per table), got {len(seeds)}.")
+        else:
+            seeds = self.np_random.integers(2**62, size=self.num_envs).tolist()
+        self._options = dict(options or {})
+        unknown = set(self._options) - {"task", "kinds"}
+        if unknown:
+            raise ValueError(f"Options are 'task' and 'kinds', got {sorted(unknown)}.")
+        self._task = [None] * self.num_envs
+        self.state = self._fresh(seeds, range(self.num_envs))
+        self._over = np.zeros(self.num_envs, bool)
+        return self._observe(), self._info()
+
+    def _fresh(self, seeds: list[int], rows) -> TabletopState:
+        """New tables for ``rows``; remembers their tasks."""
+        seed = torch.tensor(seeds, device=self.device)
+        drawn = tasks_.draw_tasks(seed, self.tasks).tolist()
+        asked = self._options.get("task")
+        for i, row in enumerate(rows):
+            one = asked[row] if isinstance(asked, list | tuple) else asked
+            self._task[row] = self.tasks[drawn[i]] if one is None else one if isinstance(one, Task) else find_task(one)
+        names = self._options.get("kinds")
+        if names is None:
+            target = torch.tensor([self._task[row].kind for row in rows], device=self.device)
+            kinds = tasks_.draw_kinds(seed, target.clamp(min=0), self.objects)
+        else:
+            kinds = torch.tensor([[kind_index(name) for name in names]], device=self.device).expand(len(seed), -1)
+        state = reset(seed, kinds)
+        for i, row in enumerate(rows):
+            kind = self._task[row].kind
+            if kind >= 0 and kind not in kinds[i].tolist():
+                there = ", ".join(NAMES[k] for k in kinds[i].tolist())
+                raise ValueError(f"{self._task[row].sentence!r} needs a {NAMES[kind]}, but on the table are: {there}.")
+        return state
+
+    def step(self, actions: np.ndarray):
+        """One control step of every table."""
+        if self.state is None:
+            raise ValueError("Expected reset() before step(). Try env.reset(seed=0).")
+        actions = torch.as_tensor(np.asarray(actions, dtype=np.float32), device=self.device)
+        if actions.ndim != 2 or actions.shape[0] != self.num_envs:
+            raise ValueError(
+                f"Expected actions ({self.num_envs}, {len(SPACE)}), got {tuple(actions.shape)}: one row per table."
+            )
+        stop = SPACE.index("terminate")
+        actions = actions.clone()
+        actions[:, stop] = actions[:, stop].clamp(0, 1).round()  # NaN stays NaN, for the check in tabletop.step
+        before, over = self.state, self._over
+        self.state = step(before, actions)
+        self._reset_finished(over)
+        success = self.success
+        terminated = (actions[:, stop] >= 0.5).cpu().numpy() & ~over
+        truncated = (self.state.step >= self.max_steps).cpu().numpy() & ~terminated & ~over
+        self._over = terminated | truncated
+        reward = (success & self._over).astype(np.float64)
+        return self._observe(), reward, terminated, truncated, self._info()
+
+    def _reset_finished(self, over: np.ndarray) -> None:
+        """Fresh tables where the last step ended the episode (their action is ignored)."""
+        rows = np.flatnonzero(over).tolist()
+        if rows:
+            fresh = self._fresh(self.np_random.integers(2**62, size=len(rows)).tolist(), rows)
+            at = {row: i for i, row in enumerate(rows)}
+            self.state = stack([fresh[at[i]][None] if i in at else self.state[i : i + 1] for i in range(self.num_envs)])
+
+    @property
+    def target(self) -> torch.Tensor:
+        """Kind that each table's task is about, (N,); -1 for a free sentence."""
+        return torch.tensor([task.kind for task in self._task], device=self.device)
+
+    @property
+    def success(self) -> np.ndarray:
+        """Whether each table's task is done now, bool (N,)."""
+        return tasks_.success(self.state, self.target).cpu().numpy()
+
+    def _observe(self) -> dict[str, Any]:
+        picture = render(self.state, self.size).cpu().numpy()
+        return {"image": picture, "instruction": tuple(task.sentence for task in self._task)}
+
+    def _info(self) -> dict[str, Any]:
+        held = self.state.kind.gather(1, self.state.held.clamp(min=0)[:, None])[:, 0]
+        held = torch.where(self.state.held >= 0, held, -1)
+        return {"success": self.success, "target": self.target.cpu().numpy(), "held": held.cpu().numpy()}
+
+    def render(self):
+        """Pictures for people: uint8 (256, 256, 3) per table, as a tuple."""
+        return tuple(render(self.state, 256).cpu().numpy())
+
+
+class TabletopEnv(gymnasium.Env):
+    """One table: ``TabletopVectorEnv`` with N = 1 (see there for spaces, reward and options)."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}  # noqa: RUF012  Gymnasium's own type
+
+    def __init__(self, render_mode: str | None = None, **options: Any):
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode is None or 'rgb_array', got {render_mode!r}.")
+        self.render_mode = render_mode
+        self.tables = TabletopVectorEnv(1, **options)
+        self.observation_space = self.tables.single_observation_space
+        self.action_space = self.tables.single_action_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        episode = seed if seed is not None else int(self.np_random.integers(2**62))
+        return self._first(*self.tables.reset(seed=episode, options=options))
+
+    def step(self, action: np.ndarray):
+        action = np.asarray(action, dtype=np.float32)
+        if action.shape != self.action_space.shape:
+            raise ValueError(f"Expected an action of {len(SPACE)} numbers {SPACE.names}, got shape {action.shape}.")
+        self.tables._over[:] = False  # one table never resets by itself
+        observation, reward, terminated, truncated, info = self.tables.step(action[None])
+        observation, info = self._first(observation, info)
+        return observation, float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+
+    @staticmethod
+    def _first(observation: dict, info: dict) -> tuple[dict, dict]:
+        one = {"image": observation["image"][0], "instruction": observation["instruction"][0]}
+        return one, {"success": bool(info["success"][0]), "target": int(info["target"][0]), "held": int(info["held"][0])}
+
+    def render(self) -> np.ndarray | None:
+        """A 256-pixel picture for people."""
+        return self.tables.render()[0] if self.render_mode == "rgb_array" else None
+
+    def segmentation(self) -> np.ndarray:
+        """What each pixel of the camera picture shows: indices into ``labels``, int (H, W)."""
+        return segment(self.tables.state, self.tables.size)[0].cpu().numpy()
+
+    @property
+    def labels(self) -> list[str]:
+        """Names for ``segmentation``: the table, each object, the gripper."""
+        return label_names(self.tables.state)
+
+
+def register() -> None:
+    """Make ``gymnasium.make("course_lib/Tabletop-v0")`` work. Safe to call again."""
+    if ENV_ID not in gymnasium.registry:
+        entry = "course_lib.world.env:"
+        gymnasium.register(ENV_ID, entry_point=entry + "TabletopEnv", vector_entry_point=entry + "TabletopVectorEnv")
