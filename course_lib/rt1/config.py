@@ -97,7 +97,7 @@ class EfficientNetConfig:
     @classmethod
     def tiny(cls, **changes: Any) -> "EfficientNetConfig":
         """A few blocks for 64 x 64 pictures, to an 8 x 8 map. The stem's kernel is wider than its stride: no gaps."""
-        stages = (Stage(1, 3, 1, 1, 32), Stage(2, 3, 2, 4, 48), Stage(2, 3, 1, 4, 64))
+        stages = (Stage(1, 3, 1, 1, 32), Stage(2, 3, 2, 2, 48), Stage(2, 3, 1, 3, 64))
         tiny = cls(64, 64, 32, 6, 4, stages, 96, 96, drop_connect=0.0, norm_momentum=0.05, map_positions=True)
         return _change(tiny, changes)
 
