@@ -1,0 +1,49 @@
+"""nbgrader's settings: where the course lies, how exercises are made, and who grades them.
+
+Read by ``nbgrader`` itself (formgrader, feedback) and by ``python -m course_lib.grading``.
+"""
+
+from pathlib import Path
+
+c = get_config()
+P = "nbgrader.preprocessors."
+
+c.CourseDirectory.course_id = "robotics_transformers"
+c.CourseDirectory.root = str(Path(__file__).resolve().parent)
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "exercises"
+# The .py files in solutions/ are the sources of the notebooks: nbgrader would copy them to the learners.
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", "*.py"]
+
+c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # your code here"}
+c.ClearSolutions.text_stub = "*Your answer here.*"
+c.TagRemovePreprocessor.remove_cell_tags = ["worked-solution"]
+c.GenerateAssignment.preprocessors = [
+    "nbconvert.preprocessors.TagRemovePreprocessor",  # worked solutions stay in solutions/
+    P + "LockCells",
+    P + "ClearSolutions",
+    P + "ClearOutput",
+    P + "CheckCellMetadata",
+    P + "ComputeChecksums",
+    P + "SaveCells",
+    P + "ClearHiddenTests",
+    P + "ClearMarkScheme",
+    P + "ComputeChecksums",
+    P + "CheckCellMetadata",
+]
+
+# A submission's own code never runs in this process: SandboxGrade stands where nbgrader's Execute would.
+c.Autograde.sanitize_preprocessors = [
+    "course_lib.grading.intake.RepairCells",
+    P + "ClearOutput",
+    P + "OverwriteKernelspec",
+    P + "OverwriteCells",
+    P + "CheckCellMetadata",
+]
+c.Autograde.autograde_preprocessors = [
+    "course_lib.grading.score.SandboxGrade",
+    P + "LimitOutput",
+    P + "SaveAutoGrades",
+    P + "AssignLatePenalties",
+    P + "CheckCellMetadata",
+]
