@@ -45,25 +45,38 @@ class Decoder(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "B T K C"], *, last_only: bool = False, trace: dict | None = None
     ) -> Float[Tensor, "B t A V"]:
-        h = self.embed(tokens)  # (B, S, D)
-        _keep(trace, "decoder/embedded", h)
-        mask = self.mask[: h.shape[1], : h.shape[1]]
         rows = self.read_positions(tokens.shape[1], last_only)
-        for i, layer in enumerate(self.layers):
-            last = i == len(self.layers) - 1
-            # The last layer needs answers only where they are read; with a trace, show it all.
-            h = layer(h, mask, rows if last and trace is None else None, trace, f"decoder/layer{i}")
-        h = h[:, rows] if trace is not None else h
-        return rearrange(self.output(h), "B (T A) V -> B T A V", A=self.action_dims)
+        h = self.embed(tokens)  # (B, S, D)
+        logits = self.run(h, self.mask[: h.shape[1], : h.shape[1]], rows, trace)
+        return rearrange(logits, "B (T A) V -> B T A V", A=self.action_dims)
 
-    def embed(self, tokens: Float[Tensor, "B T K C"]) -> Float[Tensor, "B S D"]:
-        """The sequence: per step K image tokens and A zeros (their embedding is the bias alone), plus positions."""
+    def embed(
+        self, tokens: Float[Tensor, "B T K C"], actions: Float[Tensor, "B T A C"] | None = None
+    ) -> Float[Tensor, "B S D"]:
+        """The sequence: per step K image tokens and A action tokens, plus positions.
+
+        RT-1's action tokens are zeros, of which the embedding leaves its bias; ``actions`` puts others in their place.
+        """
         B, T, K, _ = tokens.shape
         assert (self.image_tokens == K) and (self.history >= T), tuple(tokens.shape)
         image = self.token_embedding(tokens)  # (B, T, K, D)
-        action = self.token_embedding.bias.to(image.dtype).expand(B, T, self.action_dims, -1)
+        if actions is None:
+            action = self.token_embedding.bias.to(image.dtype).expand(B, T, self.action_dims, -1)
+        else:
+            action = self.token_embedding(actions)
         h = rearrange(torch.cat((image, action), 2), "B T P D -> B (T P) D")
         return h + self.position_table[: h.shape[1]] + self.position_bias
+
+    def run(
+        self, h: Float[Tensor, "B S D"], mask: Tensor | None, rows: Tensor | None = None, trace: dict | None = None
+    ) -> Float[Tensor, "B R V"]:
+        """All layers, then the logits of the asked rows (None: of every position)."""
+        _keep(trace, "decoder/embedded", h)
+        fast = rows is not None and trace is None  # the last layer answers only where it is read; a trace shows it all
+        for i, layer in enumerate(self.layers):
+            last = i == len(self.layers) - 1
+            h = layer(h, mask, rows if last and fast else None, trace, f"decoder/layer{i}")
+        return self.output(h if fast or rows is None else h[:, rows])
 
     def read_positions(self, steps: int, last_only: bool = False) -> Int[Tensor, " R"]:
         """Where the logits are read, one position before each action position: 7 ... 17, 26 ... 36, ... 102 ... 112."""
@@ -86,7 +99,7 @@ class DecoderLayer(nn.Module):
     def forward(
         self,
         h: Float[Tensor, "B S D"],
-        mask: Tensor,
+        mask: Tensor | None,
         rows: Tensor | None = None,
         trace: dict | None = None,
         name: str = "layer",
@@ -94,7 +107,7 @@ class DecoderLayer(nn.Module):
         normed = self.norm1(h)
         asking = normed
         if rows is not None:
-            h, asking, mask = h[:, rows], normed[:, rows], mask[rows]
+            h, asking, mask = h[:, rows], normed[:, rows], None if mask is None else mask[rows]
         h = h + self.attention(asking, normed, mask, trace, f"{name}/attention")
         h = h + self.dropout(self.feed_forward(self.norm2(h)))
         _keep(trace, name, h)
@@ -119,7 +132,12 @@ class Attention(nn.Module):
         _uniform(self.output, inner, config.heads * config.width)
 
     def forward(
-        self, asking: Float[Tensor, "B R D"], seen: Float[Tensor, "B S D"], mask: Tensor, trace: dict | None, name: str
+        self,
+        asking: Float[Tensor, "B R D"],
+        seen: Float[Tensor, "B S D"],
+        mask: Tensor | None,
+        trace: dict | None,
+        name: str,
     ) -> Float[Tensor, "B R D"]:
         q = rearrange(self.query(asking), "B R (h d) -> B h R d", h=self.heads)
         k = rearrange(self.key(seen), "B S (h d) -> B h S d", h=self.heads)
