@@ -32,6 +32,10 @@ class RT1(nn.Module):
     ``act`` takes one observation (or N at once) and returns the action; ``reset`` forgets the episode.
     """
 
+    config_class = RT1Config  # how a checkpoint's header becomes a config
+
+    config_class = RT1Config
+
     def __init__(self, config: RT1Config, film: type[nn.Module] = FiLM, token_learner: type[nn.Module] = TokenLearner):
         super().__init__()
         self.config, self.tokenizer = config, config.tokenizer()
@@ -59,6 +63,13 @@ class RT1(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are; observations are brought there."""
         return self.decoder.position_bias.device
+
+    @classmethod
+    def from_official(cls, variables: Mapping[str, np.ndarray]) -> "RT1":
+        """RT-1 with the weights that Google released; see ``course_lib.rt1.official.from_official``."""
+        from course_lib.rt1.official import from_official  # noqa: PLC0415 - official builds RT1, so it imports this file
+
+        return from_official(variables)
 
     def forward(self, images: Tensor, instruction: Tensor, trace: dict | None = None) -> Float[Tensor, "B T A V"]:
         """Logits of every step's action tokens.
