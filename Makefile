@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME
 # Prints how long a stage took: `time` obeys TIMEFORMAT.
 STAGE = echo "== $@"; TIMEFORMAT="== $@: %0lR"; time
 
-.PHONY: help setup lab language teach test setup-test lint unit lessons generated browser lock clean
+.PHONY: help setup lab language teach test setup-test lint unit lessons generated browser notebooks lock clean
 .NOTPARALLEL:
 
 help: ## List the commands
@@ -62,10 +62,13 @@ lessons: setup-test ## Run every notebook from top to bottom
 	@$(STAGE) $(PY) -m pytest -q -n $(JOBS) --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=180 notebooks
 
 generated: setup-test ## Compare the generated notebooks with their sources
-	@$(STAGE) if [ -f course_lib/grading/notebooks.py ]; then $(PY) -m course_lib.grading.notebooks --check; fi
+	@$(STAGE) $(PY) -m course_lib.grading.notebooks --check
 
 browser: setup-test ## Drive the notebooks in a real browser
 	@$(STAGE) $(PY) -m pytest -q -rs -m browser tests/browser
+
+notebooks: setup-test ## Build the notebooks and exercises whose sources changed
+	@$(PY) -m course_lib.grading.notebooks
 
 LOCK = $(UV) pip compile -q pyproject.toml --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
 	--no-header --no-annotate

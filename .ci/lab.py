@@ -76,7 +76,8 @@ def main(wanted, *options):
         port = choose_port(wanted)
     except ValueError as error:
         return f"lab: {error}"
-    command = [sys.executable, "-m", "jupyterlab", FIRST_PAGE, f"--ServerApp.root_dir={ROOT}", f"--port={port}"]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", f"--port={port}"]
+    command.append(f"--LabApp.default_url=/lab/tree/{FIRST_PAGE}")  # not as a file: then the printed address opens it too
     command.append("--ServerApp.port_retries=0")  # the port was chosen above; no silent second choice
     if os.geteuid() == 0:
         command.append("--allow-root")  # in a container; Jupyter refuses otherwise

@@ -224,8 +224,8 @@ def prepare(venv, level, root=ROOT):
         level = "test"  # never take the tests' packages away again
     write_json(venv / "course.json", {"unfinished": True})
     if not install(venv, "-r", LOCKS[level], "-e", "."):
-        if before:  # uv and pip download everything before they change anything: what was there still works
-            write_json(venv / "course.json", before)
+        if action == "update":  # uv and pip download everything before they change anything: what was there still works
+            write_json(venv / "course.json", before) if before else (venv / "course.json").unlink()
         raise SetupError("Expected every package of the lock to install; the message is above. Try the same command again.")
     configure(venv, level)
     if not before.get("language"):
