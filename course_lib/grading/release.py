@@ -26,7 +26,7 @@ def load_config(root: Path = ROOT) -> Config:
 
 
 def make_exercise(nb: NotebookNode, config: Config | None = None) -> NotebookNode:
-    """Turn a solution notebook into its exercise, in place. Raises ModuleNotFoundError with advice where nbgrader is missing."""
+    """Turn a solution notebook into its exercise, in place. Raises ModuleNotFoundError, with advice, without nbgrader."""
     if importlib.util.find_spec("nbgrader") is None:
         raise ModuleNotFoundError(NO_NBGRADER, name="nbgrader")
     config = config or load_config()
