@@ -142,12 +142,12 @@ class NoOnePlusNoZeros(NoOnePlus):
     zero = ()
 
 
-@wrong("scale and shift of a new FiLM are random")
+@wrong("in a new FiLM scale and shift are random")
 class NotTheIdentity(Two):
     zero = ()
 
 
-@wrong("but scale of a new FiLM are random")
+@wrong("in a new FiLM the scale is random")
 class OnlyShiftZeroed(Two):
     zero = ("to_shift",)
 

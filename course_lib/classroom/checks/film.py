@@ -194,8 +194,8 @@ def _judge_start(x: np.ndarray, y: np.ndarray, slope: np.ndarray, height: np.nda
             "The 1 + is missing: at the start FiLM multiplies by small random numbers, so the picture fades.",
             f"Multiply by (1 + scale). {zero}",
         )
-    what = "scale" if _close(height, 0 * height, 1e-5) else "scale and shift"
-    raise NotYet(f"At the start FiLM must change nothing, but {what} of a new FiLM are random.", zero)
+    what = "the scale is" if _close(height, 0 * height, 1e-5) else "scale and shift are"
+    raise NotYet(f"At the start FiLM must change nothing, but in a new FiLM {what} random.", zero)
 
 
 def _varies(field: np.ndarray) -> list[bool]:
@@ -266,7 +266,7 @@ def _judge_learning(record: Record, x_grad: np.ndarray, expected: np.ndarray) ->
     if not _close(x_grad, expected):
         raise NotYet("No (or a wrong) gradient reaches x: the layers before could not learn.", "No x.detach(), no .data.")
     names, moves, learns = (record.get(name, np.zeros(0)) for name in ("names", "moves", "start_learns"))
-    if (names.dtype, moves.dtype, learns.shape) != (np.uint8, np.bool_, (1,)) or moves.shape[1:] != (3,):
+    if (names.dtype, moves.dtype, learns.dtype) != (np.uint8, bool, bool) or (moves.shape[1:], learns.shape) != ((3,), (1,)):
         raise NotYet("No usable list of parameters came back.")
     words = names.tobytes().decode(errors="replace").split("\n")
     for name, (slope, height, reached) in zip(words, moves.tolist(), strict=False):
