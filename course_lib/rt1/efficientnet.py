@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from course_lib.rt1.config import EfficientNetConfig, RT1Config
 from course_lib.rt1.film import FiLM
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from course_lib.rt1.preprocess import ImageNorm, resize
 
 
 class FilmEfficientNet(nn.Module):
@@ -76,33 +75,11 @@ class FilmEfficientNet(nn.Module):
         return x
 
     def prepare(self, images: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B 3 H W"]:
-        """Resize to the network's picture (aspect ratio not kept, no antialiasing, as RT-1 does) and normalise.
+        """Resize to the network's picture and normalise.
 
         RT-1 multiplies by 255 and by 1/255 in between; that rounding is left out (it is below float32's resolution).
         """
-        if images.shape[-2:] != self.size:
-            images = F.interpolate(images, self.size, mode="bilinear", align_corners=False)
-        return self.normalise(images).contiguous(memory_format=torch.channels_last)  # faster convolutions
-
-
-class ImageNorm(nn.Module):
-    """(x - mean) / sqrt(variance) / sqrt(0.229, 0.224, 0.225), per colour: Keras' two normalising layers.
-
-    Keras' ImageNet file keeps *standard deviations* under the name "variance"; the second factor repairs this, so
-    that the sum of both is the usual (x - mean) / std. ``mean`` and ``variance`` start with those ImageNet values and
-    come from the checkpoint when one is loaded; ``count`` is Keras' and unused.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN))
-        self.register_buffer("variance", torch.tensor(IMAGENET_STD))
-        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("repair", 1 / torch.tensor(IMAGENET_STD).sqrt(), persistent=False)
-
-    def forward(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-        scale = self.repair / self.variance.sqrt().clamp_min(1e-7)  # (3,)
-        return (x - self.mean[:, None, None]) * scale[:, None, None]
+        return self.normalise(resize(images, self.size)).contiguous(memory_format=torch.channels_last)  # faster on CPUs
 
 
 class MBConv(nn.Module):

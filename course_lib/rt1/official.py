@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from course_lib.rt1.config import RT1Config
-from course_lib.rt1.official_names import NOT_THE_ACTOR, Variable, official_variables, plain_names, short
+from course_lib.rt1.official_names import NOT_THE_ACTOR, official_variables, plain_names, short
 from course_lib.rt1.official_reader import read_checkpoint
 from course_lib.rt1.policy import RT1
 
@@ -31,24 +31,29 @@ ROWS_SHOWN = 40
 def from_official(variables: Mapping[str, np.ndarray], config: RT1Config | None = None) -> RT1:
     """RT-1 with Google's weights, in evaluation mode.
 
-    ``variables``: arrays by any of the release's three spellings (see ``official_names``). ``config``: None tries
-    the two released shapes, ``RT1Config.paper()`` and ``.multirobot()``. The action embedding is loaded although it
+    ``variables``: arrays by any of the release's three spellings (see ``official_names``). ``config``: None takes
+    the released shape that fits, ``RT1Config.paper()`` or ``.multirobot()``. The action embedding is loaded although it
     never reaches the output: RT-1's code multiplies it by zero (see ``RT1.action_embedding``).
     Raises ValueError with a table of names and shapes when anything is missing, left over or of another shape.
     """
-    candidates = [config] if config is not None else [RT1Config.paper(), RT1Config.multirobot()]
-    misfits = [misfit_table(variables, candidate) for candidate in candidates]
-    best = min(range(len(candidates)), key=lambda i: len(misfits[i]))
-    if misfits[best]:
-        raise ValueError(_explain(misfits[best], variables))
-    named = by_plain_name(variables, candidates[best])
-    policy = RT1(candidates[best])
-    state = policy.state_dict()
-    for row in official_variables(candidates[best]):
+    config = config or released_config(variables)
+    policy = RT1(config)
+    misfits = misfit_table(variables, policy)
+    if misfits:
+        raise ValueError(_explain(misfits, len(variables)))
+    named, state = by_plain_name(variables, config), policy.state_dict()
+    for row in official_variables(config):
         ours = torch.from_numpy(np.array(row.layout.ours(named[row.name]), order="C"))  # a copy: theirs stays theirs
         state[row.ours] = ours.to(state[row.ours].dtype)
     policy.load_state_dict(state)
     return policy.eval()
+
+
+def released_config(variables: Mapping[str, np.ndarray]) -> RT1Config:
+    """``RT1Config.multirobot()`` if the decoder's first matrix says so, else ``.paper()`` (rt1main, rt1simreal)."""
+    config = RT1Config.multirobot()
+    first = by_plain_name(variables, config).get("transformer/token_embedding/kernel", ())
+    return config if np.shape(first) == (512, config.width) else RT1Config.paper()
 
 
 def by_plain_name(variables: Mapping[str, np.ndarray], config: RT1Config) -> dict[str, np.ndarray]:
@@ -58,37 +63,32 @@ def by_plain_name(variables: Mapping[str, np.ndarray], config: RT1Config) -> dic
     return {names.get(short(key), key): variables[key] for key in keys}
 
 
-def misfit_table(variables: Mapping[str, np.ndarray], config: RT1Config) -> list[tuple[str, str, str]]:
+def misfit_table(variables: Mapping[str, np.ndarray], policy: RT1) -> list[tuple[str, str, str]]:
     """What does not fit, as rows (name, expected, got); empty when every variable has its place on both sides."""
-    expected = expected_shapes(config)
-    got = {name: np.shape(array) for name, array in by_plain_name(variables, config).items()}
+    expected = expected_shapes(policy)
+    got = {name: np.shape(array) for name, array in by_plain_name(variables, policy.config).items()}
     rows = [
         (name, str(expected.get(name, "-")), str(got.get(name, "-"))) for name in (*expected, *(set(got) - set(expected)))
     ]
-    covered = {row.ours for row in official_variables(config)}
-    alone = [key for key in _shapes(config) if key not in covered and not key.endswith(OURS_ALONE)]
+    covered = {row.ours for row in official_variables(policy.config)}
+    alone = [key for key in policy.state_dict() if key not in covered and not key.endswith(OURS_ALONE)]
     return [row for row in rows if row[1] != row[2]] + [(key, "-", "(only in our model)") for key in alone]
 
 
-def expected_shapes(config: RT1Config) -> dict[str, tuple[int, ...]]:
+def expected_shapes(policy: RT1) -> dict[str, tuple[int, ...]]:
     """TensorFlow's shape of every variable, by plain name."""
-    ours = _shapes(config)
-    rows: list[Variable] = official_variables(config)
-    return {row.name: tuple(row.layout.theirs(ours[row.ours], config.heads)) for row in rows}
+    ours, heads = policy.state_dict(), policy.config.heads
+    rows = official_variables(policy.config)
+    return {row.name: tuple(row.layout.theirs(tuple(ours[row.ours].shape), heads)) for row in rows if row.ours in ours}
 
 
-def _shapes(config: RT1Config) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):  # shapes without memory
-        return {key: tuple(value.shape) for key, value in RT1(config).state_dict().items()}
-
-
-def _explain(misfits: list[tuple[str, str, str]], variables: Mapping[str, np.ndarray]) -> str:
+def _explain(misfits: list[tuple[str, str, str]], count: int) -> str:
     width = max(len(name) for name, _, _ in misfits[:ROWS_SHOWN])
     lines = [f"{name:{width}}  {expected:>20}  {got:>20}" for name, expected, got in misfits[:ROWS_SHOWN]]
     more = [f"... and {len(misfits) - ROWS_SHOWN} more"] if len(misfits) > ROWS_SHOWN else []
     return "\n".join(
         [
-            f"These {len(variables)} variables do not fit RT-1: {len(misfits)} rows differ (expected and got are shapes, "
+            f"These {count} variables do not fit RT-1: {len(misfits)} rows differ (expected and got are shapes, "
             "- is absent). Try an actor of rt1main, rt1simreal or rt1multirobot, or pass the config that fits.",
             f"{'name':{width}}  {'expected':>20}  {'got':>20}",
             *lines,

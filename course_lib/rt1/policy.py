@@ -23,6 +23,7 @@ from course_lib.rt1.config import RT1Config
 from course_lib.rt1.decoder import Decoder
 from course_lib.rt1.efficientnet import FilmEfficientNet
 from course_lib.rt1.film import FiLM
+from course_lib.rt1.preprocess import to_unit_range
 from course_lib.rt1.token_learner import TokenLearner
 
 
@@ -228,11 +229,6 @@ class RT1(nn.Module):
 
 
 BATCH = ("images", "instruction", "actions", "valid")
-
-
-def to_unit_range(images: UInt8[Tensor, "*batch H W 3"]) -> Float[Tensor, "*batch 3 H W"]:
-    """uint8 pictures as float32 in [0, 1], colours first (in memory they stay last: convolutions like that)."""
-    return (images.float() * (1 / 255)).movedim(-1, -3)
 
 
 @contextmanager
