@@ -127,7 +127,7 @@ class ActionTokenizer:
         width = (self.space.high - self.space.low) / np.float32(self.bins - 1)
         return np.where(self._classes.numpy() > 0, np.float32(0), width)
 
-    def encode(self, action: np.ndarray | Float[Tensor, "*batch A"]) -> Int[Tensor, "*batch A"]:
+    def encode(self, action: np.ndarray | Tensor) -> Int[Tensor, "*batch A"]:
         """Tokens 0 ... bins - 1. Values outside the range (also infinite ones) are clipped; NaN raises ValueError."""
         action = self.space.check(action)
         low, high = self._low.to(action.device), self._high.to(action.device)
@@ -135,8 +135,8 @@ class ActionTokenizer:
         level = level.floor() if self.rounding == "floor" else level.round()
         return torch.where(self._classes.to(action.device) > 0, action.nan_to_num(), level).long()
 
-    def decode(self, tokens: Int[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
-        """float32 actions. Raises ValueError for tokens outside 0 ... bins - 1."""
+    def decode(self, tokens: np.ndarray | Tensor) -> Float[Tensor, "*batch A"]:
+        """float32 actions (..., A) from integer tokens (..., A). Raises ValueError for tokens outside 0 ... bins - 1."""
         tokens = torch.as_tensor(tokens)
         if tokens.shape[-1] != len(self.space) or tokens.is_floating_point():
             raise ValueError(f"Expected integer tokens (..., {len(self.space)}), got {tokens.dtype} {tuple(tokens.shape)}.")

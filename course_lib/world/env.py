@@ -138,7 +138,8 @@ class TabletopVectorEnv(VectorEnv):
         if rows:
             fresh = self._fresh(self.np_random.integers(2**62, size=len(rows)).tolist(), rows)
             at = {row: i for i, row in enumerate(rows)}
-            self.state = stack([fresh[at[i]][None] if i in at else self.state[i : i + 1] for i in range(self.num_envs)])
+            tables = [fresh[at[i] : at[i] + 1] if i in at else self.state[i : i + 1] for i in range(self.num_envs)]
+            self.state = stack(tables)
 
     @property
     def target(self) -> torch.Tensor:

@@ -117,7 +117,7 @@ def _draw(state: TabletopState, table: SpriteTable) -> UInt8[Tensor, "N S S 3"]:
     flat = canvas.view(-1, 3)
     for layer in _layers(state):
         who, tile, pixel = _placed(layer, table)
-        rgba = table.tiles.index_select(0, tile).float()  # (M, P, P, 4) premultiplied
+        rgba = table.tiles(tile).float()  # (M, P, P, 4) premultiplied
         colour = rgba[..., :3] * layer.tint[who, None, None, None]
         keep = (1 - rgba[..., 3:] / 255).reshape(-1, 1)
         flat.index_copy_(0, pixel, flat.index_select(0, pixel).mul_(keep).add_(colour.reshape(-1, 3)))
@@ -144,7 +144,7 @@ def segment(state: TabletopState, size: int = 64) -> Int[Tensor, "N S S"]:
         if layer.label == 0:
             continue
         _, tile, pixel = _placed(layer, table)
-        solid = (table.tiles[tile][..., 3] > 127).flatten()
+        solid = (table.tiles(tile)[..., 3] > 127).flatten()
         flat[pixel[solid]] = layer.label
     return labels[:, P:-P, P:-P].clone()
 

@@ -1,7 +1,7 @@
-"""The sprite table: every drawing at every turn, size and half-pixel shift, made once per picture size.
+"""The sprite table: every drawing at every turn, size and half-pixel shift, each made once per picture size.
 
-Drawing shapes for each frame would be hundreds of times too slow; copying small ready-made tiles is what lets 100,000
-episodes be rendered while a model trains (``feasibility``: 2,000 against 9,400 frames a second on one core).
+Sampling each drawing anew for each frame is slow; copying small ready-made tiles is what lets episodes be rendered while
+a model trains on them.
 """
 
 import math
@@ -61,35 +61,44 @@ def _source(kind: int, side: int) -> Float[Tensor, "4 side side"]:
 
 
 class SpriteTable:
-    """Tiles of ``P x P`` pixels for pictures of ``size`` pixels: premultiplied colour and alpha, uint8."""
+    """Tiles of ``P x P`` pixels for pictures of ``size`` pixels: premultiplied colour and alpha, uint8.
+
+    A tile is made when it is first needed, so the table costs nothing up front.
+    """
 
     def __init__(self, size: int, device: str = "cpu"):
         self.size = size
         self.pixel = VIEW / size  # metres per pixel
-        self.tile = (
-            2 * math.ceil(max(kind.size for kind in KINDS) * SIZES[-1] * 0.56 / self.pixel) + 2
-        )  # even, room for a shift
-        tiles = torch.cat([self._tiles(kind) for kind in range(len(EXTENT))])
-        self.tiles: UInt8[Tensor, "X P P 4"] = tiles.to(device)
+        largest = max(kind.size for kind in KINDS) * SIZES[-1]
+        self.tile = 2 * math.ceil(largest * 0.56 / self.pixel) + 2  # even, with room for a shift
+        count = len(EXTENT) * TURNS * len(SIZES) * SHIFTS**2
+        self._tiles = torch.empty(count, self.tile, self.tile, 4, dtype=torch.uint8, device=device)  # touched when filled
+        self._ready = torch.zeros(count, dtype=torch.bool, device=device)
+        self._sources = torch.stack([_source(kind, 96) for kind in range(len(EXTENT))]).to(device)
 
-    def _tiles(self, kind: int) -> UInt8[Tensor, "X P P 4"]:
-        """All tiles of one drawing, ordered turn, size, row shift, column shift."""
-        fine = self.tile * DETAIL
-        source = _source(kind, 96)[None]
-        half = float(EXTENT[kind]) / 2
-        grid = (torch.arange(fine) + 0.5) / DETAIL - self.tile / 2  # pixels from the tile's centre
-        out = []
-        for turn in range(TURNS):
-            angle = 2 * math.pi * turn / TURNS
-            for size in SIZES:
-                for down in range(SHIFTS):
-                    for right in range(SHIFTS):
-                        y, x = torch.meshgrid(grid - down / SHIFTS, grid - right / SHIFTS, indexing="ij")
-                        u = (math.cos(angle) * x - math.sin(angle) * y) * self.pixel / (half * size)
-                        v = (math.sin(angle) * x + math.cos(angle) * y) * self.pixel / (half * size)
-                        out.append(torch.stack([u, v], -1))
-        sampled = F.grid_sample(source.expand(len(out), -1, -1, -1), torch.stack(out), align_corners=False)
-        small = F.avg_pool2d(sampled, DETAIL)  # (X, 4, P, P)
+    def tiles(self, index: Int[Tensor, " M"]) -> UInt8[Tensor, "M P P 4"]:
+        """The tiles of these numbers (see ``index``)."""
+        if not self._ready[index].all():
+            missing = index[~self._ready[index]].unique()
+            for part in missing.split(256):
+                self._tiles[part] = self._make(part)
+            self._ready[missing] = True
+        return self._tiles.index_select(0, index)
+
+    def _make(self, index: Int[Tensor, " M"]) -> UInt8[Tensor, "M P P 4"]:
+        """Sample the drawings at DETAIL x DETAIL points per pixel and average."""
+        right, rest = index % SHIFTS, index // SHIFTS
+        down, rest = rest % SHIFTS, rest // SHIFTS
+        size, rest = rest % len(SIZES), rest // len(SIZES)
+        turn, kind = rest % TURNS, rest // TURNS
+        at = ((torch.arange(self.tile * DETAIL, device=index.device) + 0.5) / DETAIL - self.tile / 2)[None]
+        y = (at - down[:, None] / SHIFTS)[:, :, None]  # pixels from the tile's centre, (M, fine, 1)
+        x = (at - right[:, None] / SHIFTS)[:, None, :]
+        half = EXTENT.to(index.device)[kind] / 2 * torch.tensor(SIZES, device=index.device)[size] / self.pixel
+        angle = 2 * math.pi * turn / TURNS
+        cos, sin = ((f(angle) / half)[:, None, None] for f in (torch.cos, torch.sin))
+        grid = torch.stack([cos * x - sin * y, sin * x + cos * y], -1)  # (M, fine, fine, 2), -1 to 1 over the drawing
+        small = F.avg_pool2d(F.grid_sample(self._sources[kind], grid, align_corners=False), DETAIL)  # (M, 4, P, P)
         return (small * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
     def index(
@@ -104,5 +113,5 @@ class SpriteTable:
 
 @lru_cache(maxsize=8)
 def sprite_table(size: int, device: str = "cpu") -> SpriteTable:
-    """The table for pictures of ``size`` pixels; made on first use (about a second), then kept."""
+    """The table for pictures of ``size`` pixels; made on first use, then kept."""
     return SpriteTable(size, device)

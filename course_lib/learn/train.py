@@ -1,0 +1,159 @@
+"""Training: one loop that shows its progress, can be interrupted and resumes to the same weights.
+
+``batches(step)`` gives the batch of a step, always the same one, so there is no data stream to remember: a resumed run
+repeats exactly what the interrupted one would have done. The optimiser is AdamW with a warm-up and a cosine, as small
+models from scratch need; RT-1's release fine-tunes a pretrained network with plain Adam at 1e-4.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from course_lib.learn.checkpoints import load_weights, read_tensors, write_tensors
+
+Batches = Callable[[int], Mapping[str, Tensor]]
+
+
+@dataclass
+class History:
+    """What a training run left behind: one loss per step, and whether it reached the end."""
+
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0  # of this process, without what a resumed run had done before
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Numbers of a training run."""
+
+    steps: int
+    lr: float = 2e-3  # peak
+    warmup: int = 100  # steps of linear growth
+    final: float = 0.02  # the cosine ends at this part of the peak
+    weight_decay: float = 1e-3
+    clip: float = 1.0  # largest norm of the gradient
+    bf16: bool = True  # matrix products in bfloat16; sums and weights stay float32
+
+    def __post_init__(self):
+        if self.steps < 1 or self.lr <= 0 or self.warmup < 0:
+            raise ValueError(f"Expected steps >= 1, lr > 0, warmup >= 0; got {self.steps}, {self.lr}, {self.warmup}.")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.lr * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
+
+
+def behaviour_clone(
+    policy: nn.Module,
+    batches: Batches,
+    schedule: Schedule,
+    *,
+    resume: str | Path | None = None,
+    save_every: int = 200,
+    progress: bool = True,
+    on_step: Callable[[int, float], Any] | None = None,
+) -> History:
+    """Teach ``policy`` (a Trainable) to do what the expert did: minimise ``policy.loss`` over ``schedule.steps`` batches.
+
+    ``resume``: a file that keeps the whole state; if it exists, training goes on from there. Ctrl-C (or the notebook's
+    stop button) saves it and returns the history so far, with ``finished`` False. A loss that is not finite raises
+    ValueError before it can damage the weights. ``on_step(step, loss)`` is called after each step.
+    """
+    optimizer = torch.optim.AdamW(_groups(policy, schedule.weight_decay), lr=schedule.lr, betas=(0.9, 0.98))
+    history = History()
+    if resume is not None and Path(resume).exists():
+        history.losses = _restore(policy, optimizer, Path(resume), schedule)
+    policy.train()
+    began = time.perf_counter()
+    bar = tqdm(total=schedule.steps, initial=len(history.losses), disable=not progress, desc="training", unit="step")
+    try:
+        for step in range(len(history.losses), schedule.steps):
+            history.losses.append(_one_step(policy, optimizer, batches(step), schedule, step))
+            bar.update()
+            bar.set_postfix(loss=f"{history.losses[-1]:.3f}", refresh=False)
+            if on_step is not None:
+                on_step(step, history.losses[-1])
+            if resume is not None and (step + 1) % save_every == 0:
+                _save(policy, optimizer, Path(resume), history.losses, schedule)
+        history.finished = True
+    except KeyboardInterrupt:
+        bar.write(
+            f"Interrupted after step {len(history.losses)}: " + ("saved." if resume else "the policy keeps what it learned.")
+        )
+    finally:
+        bar.close()
+        history.seconds = time.perf_counter() - began
+        policy.eval()
+        if resume is not None:
+            _save(policy, optimizer, Path(resume), history.losses, schedule)
+    return history
+
+
+def _groups(policy: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices and kernels only: biases, norms and scales are not pulled to zero."""
+    parameters = [p for p in policy.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("This policy has no parameters to train. Are its layers assigned in __init__, and not frozen?")
+    matrices = [p for p in parameters if p.ndim >= 2]
+    rest = [p for p in parameters if p.ndim < 2]
+    return [{"params": matrices, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def _one_step(policy: nn.Module, optimizer: torch.optim.Optimizer, batch: Mapping, schedule: Schedule, step: int) -> float:
+    device = next(policy.parameters()).device
+    for group in optimizer.param_groups:
+        group["lr"] = schedule.rate(step)
+    optimizer.zero_grad(set_to_none=True)
+    reduced = torch.autocast(device.type, torch.bfloat16) if schedule.bf16 else contextlib.nullcontext()
+    with reduced:
+        loss = policy.loss(batch)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise ValueError(f"The loss is {value} at step {step}: training diverged. Try a smaller lr than {schedule.lr}.")
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(policy.parameters(), schedule.clip)
+    if torch.isfinite(norm):  # as RT-1's release: a broken gradient changes nothing
+        optimizer.step()
+    return value
+
+
+def _save(policy: nn.Module, optimizer: torch.optim.Optimizer, path: Path, losses: list[float], schedule: Schedule) -> None:
+    """Weights, optimiser moments, random state and losses in one file."""
+    tensors = {f"policy.{k}": v for k, v in policy.state_dict().items()}
+    for i, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
+    tensors["random"] = torch.get_rng_state()
+    write_tensors(tensors, path, {"format": "course_lib training 1", "schedule": repr(schedule)})
+
+
+def _restore(policy: nn.Module, optimizer: torch.optim.Optimizer, path: Path, schedule: Schedule) -> list[float]:
+    """Put everything back; returns the losses so far. Raises ValueError if the file is of another run."""
+    tensors, header = read_tensors(path)
+    if header.get("schedule") != repr(schedule):
+        raise ValueError(
+            f"{path.name} belongs to another run: expected {schedule!r}, got {header.get('schedule')}. "
+            "Delete it to start afresh, or resume with the schedule it was begun with."
+        )
+    weights = {k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")}
+    load_weights(policy, weights, path.name)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, i, key = name.split(".", 2)
+            state.setdefault(int(i), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["random"])
+    return tensors["losses"].tolist()
