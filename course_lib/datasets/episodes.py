@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from course_lib.world import chance
 from course_lib.world.experts import pick_expert
 from course_lib.world.render import render
 from course_lib.world.tabletop import SPACE, TabletopState, reset, stack, step
@@ -55,25 +56,42 @@ def record(
     objects: int = OBJECTS,
     expert: Expert = pick_expert,
     max_steps: int = 30,
+    disturbance: float = 0.15,
 ) -> Episodes:
     """Let the expert solve ``n_episodes`` random scenes; episode i has the seed ``seed + i``.
 
     Only successful episodes are kept, as in RT-1's data; the (rare) others are replaced by further seeds.
+    With probability ``disturbance`` a step is knocked off its course (arm and sometimes gripper), while the recorded
+    action stays the expert's: so the data shows what to do after a slip or a missed grasp. A flawless expert never
+    shows that, and a policy cloned from it goes on lifting an empty hand. The idea is DART's (Laskey et al. 2017).
     """
-    if n_episodes < 1:
-        raise ValueError(f"Expected at least one episode, got {n_episodes}.")
+    if n_episodes < 1 or not 0 <= disturbance < 1:
+        raise ValueError(f"Expected n_episodes >= 1 and 0 <= disturbance < 1, got {n_episodes} and {disturbance}.")
     parts, missing, first = [], n_episodes, seed
     while missing > 0:
         if first - seed > 4 * n_episodes + CHUNK:
             raise ValueError("This expert fails in most scenes, so there is nothing to record. Try another expert or tasks.")
         seeds = torch.arange(first, first + min(CHUNK, missing), device=device)
-        part = _simulate(seeds, tasks, objects, expert, max_steps)
+        part = _simulate(seeds, tasks, objects, expert, max_steps, disturbance)
         parts.append(part)
         missing, first = missing - len(part), first + len(seeds)
     return _joined(parts, tasks)
 
 
-def _simulate(seeds: Tensor, tasks: tuple[Task, ...], objects: int, expert: Expert, max_steps: int) -> Episodes:
+def _disturbed(state: TabletopState, action: Tensor, probability: float) -> Tensor:
+    """What the robot really does: now and then the arm goes astray by up to 5 cm, and the gripper does the opposite."""
+    u = chance.uniform(state.seed, state.step, 30, 5)  # (N, 5)
+    hit = (u[:, :1] < probability) & (action[:, -1:] == 0)  # not on the step that ends the episode
+    astray = action.clone()
+    astray[:, :3] = 0.1 * (u[:, 1:4] - 0.5)
+    grip = SPACE.index("gripper")
+    astray[:, grip] = torch.where(u[:, 4] < 0.3, -action[:, grip], action[:, grip])
+    return torch.where(hit, astray, action)
+
+
+def _simulate(
+    seeds: Tensor, tasks: tuple[Task, ...], objects: int, expert: Expert, max_steps: int, disturbance: float
+) -> Episodes:
     """One chunk of episodes, all tables at once; frames come out sorted by episode, then time."""
     task = draw_tasks(seeds, tasks)
     target = torch.tensor([t.kind for t in tasks], device=seeds.device)[task]
@@ -86,7 +104,7 @@ def _simulate(seeds: Tensor, tasks: tuple[Task, ...], objects: int, expert: Expe
         action = expert(state, target)
         states.append(state)
         actions.append(action)
-        state = step(state, action)
+        state = step(state, _disturbed(state, action, disturbance))
         ended = (action[:, stop] > 0) & (length == 0)
         length = torch.where(ended, t + 1, length)
         won |= ended & success(state, target)

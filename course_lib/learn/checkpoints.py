@@ -115,6 +115,7 @@ def check_sha256(path: str | Path) -> None:
     row = json.loads(manifest.read_text()).get(path.name)
     if row is not None and (got := sha256(path)) != row["sha256"]:
         raise ValueError(
-            f"{path.name} is not the file that {MANIFEST} describes: expected sha256 {row['sha256'][:16]}..., got {got[:16]}.... "
-            f"It was changed, or a rebuild is not finished. Try `git checkout data/{path.name}`, or rebuild: {row['command']}"
+            f"{path.name} is not the file that {MANIFEST} describes: expected sha256 {row['sha256'][:16]}..., "
+            f"got {got[:16]}.... It was changed, or a rebuild is not finished. "
+            f"Try `git checkout data/{path.name}`, or rebuild: {row['command']}"
         )

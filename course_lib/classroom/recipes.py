@@ -1,0 +1,174 @@
+"""How each file in data/ was made: one command per file, and its row in the manifest.
+
+    python -m course_lib.classroom.recipes                    what there is
+    python -m course_lib.classroom.recipes rt1_tiny           rebuild it (resumes after an interruption)
+
+A row says which command, at which commit, with which seed, on which hardware, in how many seconds, with which result
+and sha256; ``learn.checkpoints`` refuses a file that does not match its row.
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+import course_lib
+import course_lib.world
+from course_lib.datasets import Windows, record
+from course_lib.learn import Schedule, behaviour_clone, save_checkpoint
+from course_lib.learn.checkpoints import MANIFEST, sha256
+from course_lib.measure import Outcomes, rollout, success_rate, wilson
+from course_lib.rt1 import RT1, RT1Config
+from course_lib.rt1.instruction import InstructionEncoder, write_table
+from course_lib.world import known_instructions
+from course_lib.world.objects import NAMES
+
+DATA = Path(course_lib.__file__).parent.parent / "data"
+RUNS = DATA.parent / "runs"  # unfinished work; not committed
+
+RT1_TINY_EPISODES = 30_000
+RT1_TINY_SCHEDULE = Schedule(steps=6000, lr=2e-3)
+RT1_TINY_BATCH = 24  # windows of 6 frames
+TRAINING_SEED, TEST_SEED = 1_000_000, 0  # episode seeds: tests use 0 ... 999,999, training data begins above
+
+
+def make_instructions() -> dict[str, Any]:
+    """instructions.safetensors: MiniLM's embedding of every sentence the world can say."""
+    write_table(known_instructions(), DATA / "instructions.safetensors")
+    return {"seed": None, "result": f"{len(known_instructions())} sentences", "files": ["instructions.safetensors"]}
+
+
+def rt1_tiny_batches(episodes: int = RT1_TINY_EPISODES, seed: int = TRAINING_SEED) -> Windows:
+    """The training batches of ``rt1_tiny``: recorded expert episodes as windows of six frames."""
+    data = record(episodes, seed=seed)
+    return Windows(data, InstructionEncoder()(data.sentences()), batch=RT1_TINY_BATCH)
+
+
+def make_rt1_tiny() -> dict[str, Any]:
+    """rt1_tiny.safetensors: RT1Config.tiny() cloned from the pick expert; and its success per object."""
+    torch.manual_seed(0)
+    policy = RT1(RT1Config.tiny())
+    env = gymnasium.make_vec("course_lib/Tabletop-v0", num_envs=50)
+
+    def look(step: int, loss: float) -> None:
+        if (step + 1) % 500 == 0:
+            policy.eval()
+            rate = success_rate(rollout(policy, env, 100, seed=500_000))
+            policy.train()
+            print(f"step {step + 1}: loss {loss:.3f}, success {rate}", flush=True)
+
+    state = RUNS / "rt1_tiny.state"
+    history = behaviour_clone(policy, rt1_tiny_batches(), RT1_TINY_SCHEDULE, resume=state, on_step=look)
+    if not history.finished:
+        raise SystemExit("Interrupted: run the same command again to go on.")
+    outcomes = rollout(policy, env, 1000, seed=TEST_SEED)
+    rate = success_rate(outcomes)
+    save_checkpoint(policy, DATA / "rt1_tiny.safetensors", success=str(rate), steps=RT1_TINY_SCHEDULE.steps)
+    write_beside(DATA / "rt1_tiny_success.csv", success_table(outcomes))
+    state.unlink(missing_ok=True)
+    files = ["rt1_tiny.safetensors", "rt1_tiny_success.csv"]
+    return {"seed": 0, "result": f"success on pick tasks {rate}", "files": files}
+
+
+def success_table(outcomes: Outcomes) -> str:
+    """CSV: object, episodes, successes, rate, 95% interval, and how the others failed."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["object", "n", "successes", "rate", "low", "high", "wrong_object", "empty_hand", "out_of_time"])
+    groups = [(name, outcomes.target == kind) for kind, name in enumerate(NAMES)]
+    for name, rows in [*groups, ("all", np.ones(len(outcomes), bool))]:
+        won, held = outcomes.success[rows], outcomes.held[rows]
+        if not len(won):
+            continue
+        rate = wilson(int(won.sum()), len(won))
+        wrong = int((~won & (held >= 0) & (held != outcomes.target[rows])).sum())
+        late = int((~won & ~outcomes.stopped[rows]).sum())
+        empty = int((~won & (held < 0) & outcomes.stopped[rows]).sum())
+        numbers = [f"{x:.4f}" for x in rate[:3]]
+        table.writerow([name, rate.n, int(won.sum()), *numbers, wrong, empty, late])
+    return out.getvalue()
+
+
+RECIPES: dict[str, Callable[[], dict[str, Any]]] = {"instructions": make_instructions, "rt1_tiny": make_rt1_tiny}
+
+
+def write_beside(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text)
+    os.replace(beside, path)
+
+
+def hardware() -> str:
+    """Device, cores and threads, for the manifest."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def add_rows(name: str, made: dict[str, Any], commit: str, seconds: float) -> None:
+    """Put the recipe's files into data/MANIFEST.json."""
+    path = DATA / MANIFEST
+    rows = json.loads(path.read_text()) if path.exists() else {}
+    for file in made["files"]:
+        rows[file] = {
+            "command": f"python -m course_lib.classroom.recipes {name}",
+            "commit": commit,
+            "date": time.strftime("%Y-%m-%d"),
+            "hardware": hardware(),
+            "result": made["result"],
+            "seconds": round(seconds),
+            "seed": made["seed"],
+            "sha256": sha256(DATA / file),
+            "torch": torch.__version__,
+        }
+    write_beside(path, json.dumps(rows, indent=1, sort_keys=True) + "\n")
+
+
+def current_commit() -> str:
+    """The commit the code is at, with ``+`` if course_lib has uncommitted changes; "unknown" outside git."""
+    git = ["git", "-C", str(DATA.parent)]
+
+    def ask(*words: str) -> str:
+        return subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit, dirty = ask("rev-parse", "--short", "HEAD"), ask("status", "--porcelain", "course_lib")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit + ("+" if dirty else "")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the named recipes, or list them."""
+    parser = argparse.ArgumentParser(prog="python -m course_lib.classroom.recipes", description="Rebuild files of data/.")
+    parser.add_argument("recipe", nargs="*", choices=[*RECIPES, []], help="which files to rebuild")
+    names = parser.parse_args(arguments).recipe
+    if not names:
+        print("\n".join(f"{name:<14} {make.__doc__}" for name, make in RECIPES.items()))
+    for name in names:
+        commit, began = current_commit(), time.perf_counter()
+        made = RECIPES[name]()
+        add_rows(name, made, commit, time.perf_counter() - began)
+        print(f"{name}: {made['result']} ({time.perf_counter() - began:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
