@@ -210,7 +210,7 @@ def install_language(venv):
     return False
 
 
-def prepare(venv, level, root=ROOT):
+def prepare(venv, level, root):
     """Bring `.venv` to the wanted level. Does nothing, in a tenth of a second, when it is there already."""
     action, reason = plan(venv, level, root)
     if action == "skip":
@@ -245,7 +245,7 @@ def main(task):
         say("another set-up is running in this folder; waiting for it")
         fcntl.flock(folder, fcntl.LOCK_EX)
     try:
-        prepare(venv, "lab" if task == "language" else task)
+        prepare(venv, "lab" if task == "language" else task, ROOT)
         state = read_state(venv)
         if task == "language" and not state["language"]:
             state["language"] = install_language(venv)
@@ -257,6 +257,8 @@ def main(task):
     except KeyboardInterrupt:
         say("interrupted. Run the same command again: it sees what is missing.")
         return 130
+    finally:
+        os.close(folder)
     return 0
 
 
