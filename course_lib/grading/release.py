@@ -34,6 +34,6 @@ def make_exercise(nb: NotebookNode, config: Config | None = None) -> NotebookNod
     for name in config.GenerateAssignment.preprocessors:
         module, _, kind = name.rpartition(".")
         if kind not in IN_GRADEBOOK:
-            step = getattr(importlib.import_module(module), kind)(config=config, enabled=True)
-            nb, resources = step.preprocess(nb, resources)
+            step = getattr(importlib.import_module(module), kind)(config=config)
+            nb, resources = step(nb, resources)
     return nb

@@ -1,0 +1,153 @@
+"""From a notebook to points: cases drawn here, tried in the sandbox, judged here.
+
+``evaluate`` is the whole decision and never runs student code. ``SandboxGrade`` puts it where nbgrader's autograder would
+execute the notebook, so that gradebook, manual marks, feedback and export stay nbgrader's.
+
+A grade cell belongs to an exercise by its label: ``film_check`` and ``film_hidden`` to the answer cell ``film``, and to
+``course_lib.classroom.checks.EXERCISES["film"]``. The visible points are that check on fresh random inputs, the hidden
+ones the same check on other sizes.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from nbgrader.preprocessors import NbGraderPreprocessor
+from traitlets import Bool, Float, Integer
+
+from course_lib.classroom.checks import EXERCISES, Check, Exercise
+from course_lib.classroom.checks.base import Case
+from course_lib.grading.envelope import pack, unpack
+from course_lib.grading.sandbox import Limits, Sandbox
+
+GROUPS = {"check": False, "hidden": True}  # the last part of a grade cell's label: are its inputs the hidden ones?
+LONGEST = 1000  # characters of a message that comes from the sandbox
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one grade cell is worth: the check, the seed its inputs were drawn with, and the time the question took."""
+
+    check: Check
+    seed: int
+    seconds: float
+
+
+def label(cell: NotebookNode) -> str:
+    """A cell's nbgrader label; empty without one."""
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "")
+
+
+def is_automatic(cell: NotebookNode) -> bool:
+    """Is this a grade cell that a machine decides (and not a free answer for a person)?"""
+    about = cell.metadata.get("nbgrader", {})
+    return cell.cell_type == "code" and about.get("grade", False) and not about.get("solution", False)
+
+
+def evaluate(notebook: NotebookNode, sandbox: Sandbox, seed: int | None = None) -> dict[str, Verdict]:
+    """A verdict for every automatic grade cell, by label. One sandbox job per question.
+
+    Raises ValueError for a grade cell that no exercise claims, SandboxBroken when the sandbox does not work.
+    """
+    verdicts: dict[str, Verdict] = {}
+    wanted: dict[str, list[str]] = {}
+    for name in (label(cell) for cell in notebook.cells if is_automatic(cell)):
+        question, _, group = name.rpartition("_")
+        if question not in EXERCISES or group not in GROUPS:
+            raise ValueError(
+                f"No check belongs to the grade cell {name!r}. Known: {', '.join(EXERCISES)}, with {list(GROUPS)}."
+            )
+        wanted.setdefault(question, []).append(group)
+    for question, groups in wanted.items():
+        drawn = secrets.randbits(32) if seed is None else seed
+        rng = np.random.default_rng(drawn)
+        cases = {group: EXERCISES[question].draw(rng, GROUPS[group]) for group in groups}
+        checks, seconds = _ask(question, cells_for(notebook, question), cases, sandbox)
+        verdicts |= {f"{question}_{group}": Verdict(check, drawn, seconds) for group, check in checks.items()}
+    return verdicts
+
+
+def cells_for(notebook: NotebookNode, question: str) -> list[dict[str, str]]:
+    """The code that defines an answer: its own cell, and the learner's unlabelled or locked cells up to its check.
+
+    Other questions' answers are left out: what goes wrong in them must not cost this one.
+    """
+    ours = [i for i, c in enumerate(notebook.cells) if label(c) == question or label(c) == f"{question}_check"]
+    cells = []
+    for cell in notebook.cells[: max(ours, default=-1) + 1]:
+        other_answer = cell.metadata.get("nbgrader", {}).get("solution", False) and label(cell) != question
+        if cell.cell_type == "code" and not is_automatic(cell) and not other_answer:
+            cells.append({"role": "answer" if label(cell) == question else "other", "source": cell.source})
+    return cells
+
+
+def _ask(
+    question: str, cells: list[dict[str, str]], cases: dict[str, list[Case]], sandbox: Sandbox
+) -> tuple[dict[str, Check], float]:
+    """Try one answer on all its cases in one sandbox job; the check of each group, and the seconds it took."""
+    exercise = EXERCISES[question]
+    arrays = {f"{g}.{i}.{n}": v for g, group in cases.items() for i, case in enumerate(group) for n, v in case.items()}
+    note = {"exercise": question, "cells": cells, "groups": {group: len(each) for group, each in cases.items()}}
+    outcome = sandbox.run(pack(note, arrays))
+    stopped = Check(exercise.name, "error in your code", outcome.problem, "", exercise.lesson)
+    if outcome.report is None:
+        return dict.fromkeys(cases, stopped), outcome.seconds
+    try:
+        report, seen = unpack(outcome.report)
+        checks = {group: _judge(exercise, each, group, report, seen) for group, each in cases.items()}
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):  # no honest runner sends such a report
+        stopped = Check(exercise.name, "error in your code", "What came back is not a report.", "", exercise.lesson)
+        return dict.fromkeys(cases, stopped), outcome.seconds
+    return checks, outcome.seconds
+
+
+def _judge(exercise: Exercise, cases: list[Case], group: str, report: dict, seen: dict[str, np.ndarray]) -> Check:
+    """The verdict on one group of a report that may be forged: it can say no by itself, but yes is decided here."""
+    entry = report["groups"][group]
+    count = min(int(entry["records"]), len(cases))
+    records = [
+        {name.removeprefix(f"{group}.{i}."): value for name, value in seen.items() if name.startswith(f"{group}.{i}.")}
+        for i in range(count)
+    ]
+    stopped = None
+    if (told := entry["stopped"]) is not None:
+        state = told["state"] if told["state"] in ("not yet", "not attempted") else "error in your code"
+        stopped = Check(exercise.name, state, _readable(told["message"]), _readable(told["hint"]), exercise.lesson)
+    return exercise.verdict(cases, records, stopped)
+
+
+def _readable(text: str) -> str:
+    """Text of a stranger, for people to read: not too long, no control characters."""
+    shown = "".join(c for c in str(text)[:LONGEST] if c.isprintable() or c == "\n")
+    return shown + (" ..." if len(str(text)) > LONGEST else "")
+
+
+class SandboxGrade(NbGraderPreprocessor):
+    """nbgrader's autograding step, without running the notebook: every automatic cell gets its points as a number.
+
+    The number is always written out. (nbgrader gives full marks to a cell without output.)
+    """
+
+    unsafe = Bool(False, help="Grade without a sandbox. See course_lib.grading.sandbox.UNSAFE.").tag(config=True)
+    seconds = Float(Limits.seconds, help="The longest that one question may take, in seconds.").tag(config=True)
+    cpu_seconds = Integer(Limits.cpu_seconds, help="The most computing one question may do, in seconds.").tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Write into each automatic grade cell what was found and the points, as outputs."""
+        sandbox = Sandbox(Limits(seconds=self.seconds, cpu_seconds=self.cpu_seconds), unsafe=self.unsafe)
+        verdicts = evaluate(nb, sandbox)
+        for cell in nb.cells:
+            if cell.cell_type == "code":
+                cell.outputs = []
+            if is_automatic(cell):
+                verdict = verdicts[label(cell)]
+                points = float(cell.metadata.nbgrader.points) if verdict.check.passed else 0.0
+                text = f"{verdict.check}\n(inputs drawn with seed {verdict.seed})\n"
+                number = {"text/plain": repr(points)}
+                cell.outputs = [
+                    new_output("stream", name="stdout", text=text),
+                    new_output("execute_result", data=number, execution_count=None),
+                ]
+        return nb, resources
