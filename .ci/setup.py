@@ -157,7 +157,7 @@ def create(venv):
     elif venv.exists():
         shutil.rmtree(venv)
     write_json(venv / "course.json", {"unfinished": True})
-    has_pip = run(python, "-c", "import ensurepip", quiet=True)
+    has_pip = run(python, "-c", "import ensurepip; ensurepip.version()", quiet=True)
     if not run(python, "-m", "venv", *([] if has_pip else ["--without-pip"]), venv):
         raise SetupError(
             f"Expected `{python} -m venv .venv` to work; got the error above. Try: apt-get install python3-venv"
