@@ -108,14 +108,12 @@ def test_a_package_without_its_tokenizer_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.weights
-@needs_weights
 def test_the_table_equals_a_fresh_encoding():
     fresh = torch.stack([encode(text, package_folder()) for text in KNOWN])
     assert (fresh - InstructionEncoder()(KNOWN)).abs().max() < 1e-5
 
 
 @pytest.mark.weights
-@needs_weights
 def test_our_reading_of_the_weights_equals_transformers():
     transformers = pytest.importorskip("transformers")
     folder = package_folder()
@@ -131,7 +129,6 @@ def test_our_reading_of_the_weights_equals_transformers():
 
 
 @pytest.mark.weights
-@needs_weights
 def test_a_paraphrase_is_nearer_than_another_object():
     encoder = InstructionEncoder()
     for thing, other in [("apple", "banana"), ("sponge", "cup"), ("scissors", "spoon")]:
@@ -142,7 +139,6 @@ def test_a_paraphrase_is_nearer_than_another_object():
 
 
 @pytest.mark.weights
-@needs_weights
 def test_writing_the_table_twice_gives_the_same_bytes_and_nothing_half_written(tmp_path):
     texts = ["Pick apple.", "grab the red can", "pick  apple"]
     for name in "ab":
@@ -155,7 +151,6 @@ def test_writing_the_table_twice_gives_the_same_bytes_and_nothing_half_written(t
 
 
 @pytest.mark.weights
-@needs_weights
 def test_free_text_is_encoded_once_and_remembered(monkeypatch):
     calls = []
     monkeypatch.setattr(instruction, "encode", lambda name, folder: calls.append(name) or torch.zeros(384))
@@ -166,14 +161,12 @@ def test_free_text_is_encoded_once_and_remembered(monkeypatch):
 
 
 @pytest.mark.weights
-@needs_weights
 def test_a_very_long_instruction_is_refused_with_its_length():
     with pytest.raises(ValueError, match=r"at most 256 tokens; got 302"):
         InstructionEncoder()(["apple " * 300])
 
 
 @pytest.mark.weights
-@needs_weights
 def test_loading_leaves_the_random_numbers_and_the_callers_modes_alone():
     load_language_model.cache_clear()
     torch.manual_seed(0)
@@ -189,7 +182,6 @@ def test_loading_leaves_the_random_numbers_and_the_callers_modes_alone():
 
 
 @pytest.mark.weights
-@needs_weights
 def test_free_text_prints_nothing_and_opens_no_connection():
     code = (
         "import socket\n"
