@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import torch
 
@@ -25,7 +25,7 @@ class Stage:
     channels: int  # width of the output
 
     def __post_init__(self):
-        _check_types(self)
+        _check_types(type(self), vars(self))
         _check_positive(self, ("repeats", "kernel", "stride", "expansion", "channels"))
         _check_kernel("stage", self.kernel, self.stride)
 
@@ -48,10 +48,8 @@ class EfficientNetConfig:
     map_positions: bool = False  # add a learned table of places to the feature map (not in RT-1; see MapPositions)
 
     def __post_init__(self):
-        stages = tuple(_build(Stage, s) if isinstance(s, Mapping) else s for s in self.stages)
-        object.__setattr__(self, "stages", stages)
-        _check_types(self)
-        if not stages or not all(isinstance(stage, Stage) for stage in stages):
+        _check_types(type(self), vars(self))
+        if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
             raise ValueError(f"stages is a non-empty tuple of Stage(...), got {self.stages!r}.")
         sizes = (
             "image_height",
@@ -128,10 +126,9 @@ class RT1Config:
     action_embedding: bool = False  # RT-1's embedding of action tokens, which its code multiplies by zero (dead weights)
 
     def __post_init__(self):
-        if isinstance(self.trunk, Mapping):
-            object.__setattr__(self, "trunk", _build(EfficientNetConfig, self.trunk))
-        object.__setattr__(self, "action_space", _space(self.action_space))
-        _check_types(self)
+        _check_types(type(self), vars(self))
+        if isinstance(self.action_space, str):
+            object.__setattr__(self, "action_space", _known_space(self.action_space))
         sizes = ("bins", "image_height", "image_width", "history", "image_tokens", "token_learner_hidden")
         _check_positive(self, (*sizes, "instruction_dim", "width", "layers", "heads", "key_dim"))
         if not 0 <= self.dropout < 1:
@@ -180,7 +177,7 @@ class RT1Config:
         return plain
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> "RT1Config":
+    def from_dict(cls, plain: Any) -> "RT1Config":
         """The configuration that ``to_dict`` wrote. Raises ValueError for unknown, missing or ill-typed entries."""
         return _build(cls, plain)
 
@@ -197,33 +194,39 @@ class RT1Config:
         }
 
 
-def _space(space: Any) -> Any:
-    """An ActionSpace from itself, its name, or the list that to_dict writes."""
-    if isinstance(space, str):
-        if space not in SPACES:
-            raise ValueError(f"action_space is {' or '.join(map(repr, SPACES))} or an ActionSpace, got {space!r}.")
-        return SPACES[space]()
-    if isinstance(space, list | tuple):
-        dims = [_build(ActionDim, {**d, "classes": tuple(d.get("classes", ()))}) for d in space]
-        return ActionSpace(tuple(dims))
-    return space
+def _known_space(name: str) -> ActionSpace:
+    if name not in SPACES:
+        raise ValueError(f"action_space is {' or '.join(map(repr, SPACES))} or an ActionSpace, got {name!r}.")
+    return SPACES[name]()
 
 
-def _build(kind: type, plain: Mapping[str, Any]) -> Any:
-    """A dataclass from a mapping; unknown and missing names raise a readable ValueError."""
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+def _build(kind: type, plain: Any) -> Any:
+    """A dataclass from what to_dict wrote; unknown, missing and ill-typed entries raise a readable ValueError."""
+    if not isinstance(plain, Mapping):
+        raise ValueError(f"Expected the fields of {kind.__name__} as a mapping, got {plain!r}.")
     _check_names(kind, plain)
-    needed = [n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
-    missing = [name for name in needed if name not in plain]
+    missing = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING and f.name not in plain]
     if missing:
         raise ValueError(f"{kind.__name__} also needs {', '.join(missing)}. Got only {', '.join(plain) or 'nothing'}.")
-    return kind(**plain)
+    values = {name: _nested(name, value) for name, value in plain.items()}
+    _check_types(kind, values)
+    return kind(**values)
+
+
+def _nested(name: str, value: Any) -> Any:
+    """The dataclasses inside, from mappings and lists."""
+    if name == "trunk" and not isinstance(value, EfficientNetConfig):
+        return _build(EfficientNetConfig, value)
+    if name == "stages" and isinstance(value, list | tuple):
+        return tuple(stage if isinstance(stage, Stage) else _build(Stage, stage) for stage in value)
+    if name == "action_space" and isinstance(value, list):
+        return ActionSpace(tuple(_build(ActionDim, {**d, "classes": tuple(d.get("classes", ()))}) for d in value))
+    return value
 
 
 def _change(config: Any, changes: Mapping[str, Any]) -> Any:
-    """A copy with some fields changed; unknown names raise ValueError."""
-    _check_names(type(config), changes)
-    return dataclasses.replace(config, **changes)
+    """A copy with some fields changed; unknown names and ill-typed values raise ValueError."""
+    return _build(type(config), {f.name: getattr(config, f.name) for f in dataclasses.fields(config)} | dict(changes))
 
 
 def _check_names(kind: type, plain: Mapping[str, Any]) -> None:
@@ -235,15 +238,17 @@ def _check_names(kind: type, plain: Mapping[str, Any]) -> None:
             raise ValueError(f"{kind.__name__} has no field {name!r}. {hint}")
 
 
-def _check_types(config: Any) -> None:
+def _check_types(kind: type, values: Mapping[str, Any]) -> None:
     """Every value has its annotated type; an int may stand for a float, a bool never for a number."""
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        kinds = get_args(f.type) if isinstance(f.type, UnionType) else (getattr(f.type, "__origin__", None) or f.type,)
+    for f in dataclasses.fields(kind):
+        if f.name not in values:
+            continue
+        value = values[f.name]
+        kinds = get_args(f.type) if isinstance(f.type, UnionType) else (get_origin(f.type) or f.type,)
         kinds = (*kinds, int) if float in kinds else kinds
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             names = " or ".join(kind.__name__ for kind in kinds)
-            raise ValueError(f"{type(config).__name__}.{f.name} is {names}, got {value!r} ({type(value).__name__}).")
+            raise ValueError(f"{kind.__name__}.{f.name} is {names}, got {value!r} ({type(value).__name__}).")
 
 
 def _check_positive(config: Any, names: tuple[str, ...]) -> None:

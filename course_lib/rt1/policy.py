@@ -6,7 +6,6 @@ and ``act`` runs the decoder once per control step (the release runs it eleven t
 Lessons: day92_rt1/2_implementation, day92_rt1/3_experiments.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,12 +14,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from course_lib.interfaces import Observation, check_image
+from course_lib.interfaces import Observation
 from course_lib.rt1.config import RT1Config
+from course_lib.rt1.cost import Cost, rt1_cost
 from course_lib.rt1.decoder import Decoder
+from course_lib.rt1.doors import check_batch, check_frames, check_instructions, check_pictures, check_words, is_text
 from course_lib.rt1.efficientnet import FilmEfficientNet
 from course_lib.rt1.film import FiLM
 from course_lib.rt1.preprocess import to_unit_range
@@ -46,7 +47,9 @@ class RT1(nn.Module):
         # Dead weights: RT-1's code multiplies this embedding of action tokens by zero (``zeros_like``, b/260260205),
         # so it never reaches the output. It is here because the published 35,252,128 parameters include it.
         self.action_embedding = nn.Linear(config.bins, config.trunk.out_channels) if config.action_embedding else None
-        self._ears: tuple[Callable[[list[str]], Tensor], ...] = ()  # in a tuple: its weights are not this policy's
+        self._ears: tuple[
+            Callable[[list[str]], Tensor], ...
+        ] = ()  # a tuple hides the encoder's weights: they are not this policy's
         self.reset()
 
     @property
@@ -59,6 +62,12 @@ class RT1(nn.Module):
     @instruction_encoder.setter
     def instruction_encoder(self, encoder: Callable[[list[str]], Tensor]) -> None:
         self._ears, self._heard = (encoder,), None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "instruction_encoder":  # torch would make any module that is set here a part of this one
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     @property
     def device(self) -> torch.device:
@@ -78,12 +87,8 @@ class RT1(nn.Module):
         ``images``: float (B, T, 3, H, W) in [0, 1], T up to the history, the camera's or the trunk's size;
         ``instruction``: (B, Z). Raises ValueError for other ranges, layouts and sizes, and for NaN.
         """
-        self._check_images(images)
-        if instruction.ndim != 2 or tuple(instruction.shape) != (len(images), self.config.instruction_dim):
-            raise ValueError(
-                f"Expected one instruction embedding per sequence, ({len(images)}, {self.config.instruction_dim}); got "
-                f"{tuple(instruction.shape)}. Try InstructionEncoder()(sentences)."
-            )
+        check_frames(images, self.config)
+        check_instructions(instruction, len(images), self.config)
         return self._logits(images, instruction, trace)
 
     def _logits(self, images: Tensor, instruction: Tensor, trace: dict | None = None) -> Tensor:
@@ -108,12 +113,8 @@ class RT1(nn.Module):
         ``images`` uint8 (B, T, H, W, 3), ``instruction`` float32 (B, Z), ``actions`` float32 (B, T, A) in the action
         space's units, ``valid`` bool (B, T). Put padding after the real frames: no step looks ahead.
         """
-        images, instruction, actions, valid = (torch.as_tensor(batch[k]).to(self.device) for k in BATCH)
-        images = self._checked(images)
-        if not valid.any():
-            raise ValueError("This batch has no valid step, so it has no loss. Check how `valid` is made.")
-        frames = to_unit_range(images)  # (B, T, 3, H, W)
-        logits = self._logits(frames, instruction)
+        images, instruction, actions, valid = check_batch(batch, self.config, self.device)
+        logits = self._logits(to_unit_range(images), instruction)  # (B, T, A, V)
         return F.cross_entropy(logits[valid].flatten(0, 1).float(), self.tokenizer.encode(actions)[valid].flatten())
 
     def act(self, observation: Observation, trace: dict | None = None) -> np.ndarray:
@@ -123,55 +124,49 @@ class RT1(nn.Module):
         The window grows from position 0 and then slides. Raises ValueError for bad pictures and instructions, and
         when N changes without ``reset()``.
         """
-        image = self._checked(observation["image"])
+        image = check_pictures(observation["image"], self.config)
         if image.ndim not in (3, 4):
             raise ValueError(f"act() takes one picture (H, W, 3) or N of them (N, H, W, 3), got {tuple(image.shape)}.")
         single = image.ndim == 3
         images = (image[None] if single else image).to(self.device)
+        self._check_tables(len(images))
         with torch.inference_mode(), evaluating(self):
             words = self._embedding(observation["instruction"], len(images))
-            self._remember(self.image_tokens(to_unit_range(images), words, trace))
-            logits = self.decoder(self._memory, last_only=True, trace=trace)[:, -1]  # (N, A, V)
-            if trace is not None:
-                trace["logits"] = logits
+            new = self.image_tokens(to_unit_range(images), words, trace)[:, None]  # (N, 1, K, D)
+            memory = new if self._memory is None else torch.cat((self._memory, new), 1)[:, -self.config.history :]
+            logits = self.decoder(memory, last_only=True, trace=trace)[:, -1]  # (N, A, V)
             if not torch.isfinite(logits).all():
-                raise ValueError(
-                    "The policy's output is not finite (NaN or infinite): its weights are damaged. Load them again."
-                )
+                raise ValueError("The policy's output is NaN or infinite: its weights are damaged. Load them again.")
             action = self.tokenizer.decode(logits.argmax(-1)).cpu().numpy()
+        self._memory = memory
+        if trace is not None:
+            trace["logits"] = logits
         return action[0] if single else action
+
+    def cost(self, *, weight_bytes: int = 4, activation_bytes: int = 4) -> dict[str, Cost]:
+        """Operations and bytes of ``encoder``, ``token_learner`` (one frame each) and ``decoder`` (one pass)."""
+        return rt1_cost(self.config, weight_bytes=weight_bytes, activation_bytes=activation_bytes)
 
     def reset(self) -> None:
         """Forget the frames seen so far. Call at the start of each episode."""
         self._memory: Tensor | None = None  # (N, t, K, D), t up to the history
         self._heard: tuple[Any, Tensor] | None = None  # the last sentences and their embeddings
 
-    def _remember(self, new: Float[Tensor, "N K D"]) -> None:
-        if self._memory is None:
-            self._memory = new[:, None]
-            return
-        if len(self._memory) != len(new):
+    def _check_tables(self, tables: int) -> None:
+        if self._memory is not None and len(self._memory) != tables:
             raise ValueError(
-                f"This episode has {len(self._memory)} tables, but the new observation has {len(new)}. "
+                f"This episode has {len(self._memory)} tables, but the new observation has {tables}. "
                 "Call reset() before a new episode with another number of tables."
             )
-        self._memory = torch.cat((self._memory, new[:, None]), 1)[:, -self.config.history :]
 
     def _embedding(self, instruction: Any, tables: int) -> Float[Tensor, "N Z"]:
-        """The door for instructions: sentences or embeddings, one for all tables or one for each."""
-        if isinstance(instruction, str) or (isinstance(instruction, list | tuple) and isinstance(instruction[0], str)):
-            sentences = [instruction] * tables if isinstance(instruction, str) else list(instruction)
-            words = self._listen(sentences)
+        """Sentences or embeddings, one for all tables or one for each."""
+        if is_text(instruction):
+            words = self._listen([instruction] * tables if isinstance(instruction, str) else list(instruction))
         else:
             words = torch.as_tensor(np.asarray(instruction) if isinstance(instruction, list | tuple) else instruction)
             words = words.to(self.device, self.decoder.position_bias.dtype)
-        words = words.expand(tables, -1) if words.ndim == 1 else words
-        if tuple(words.shape) != (tables, self.config.instruction_dim) or not torch.isfinite(words).all():
-            raise ValueError(
-                f"Expected an instruction: a sentence, or {self.config.instruction_dim} finite numbers (its embedding), "
-                f"for {tables} table(s); got shape {tuple(words.shape)}. Try InstructionEncoder()([sentence])[0]."
-            )
-        return words
+        return check_words(words, tables, self.config)
 
     def _listen(self, sentences: list[str]) -> Tensor:
         if self._heard is not None and self._heard[0] == sentences:
@@ -190,45 +185,6 @@ class RT1(nn.Module):
         from course_lib.rt1.instruction import InstructionEncoder  # noqa: PLC0415 - loads a language model
 
         return InstructionEncoder()
-
-    def _checked(self, image: Any) -> UInt8[Tensor, "*batch H W 3"]:
-        """uint8 pictures of the camera's size, or already of the trunk's."""
-        trunk = self.config.trunk
-        if tuple(image.shape[-3:]) == (trunk.image_height, trunk.image_width, 3):
-            return check_image(image, trunk.image_height, trunk.image_width)
-        return check_image(image, self.config.image_height, self.config.image_width)
-
-    def _check_images(self, images: Tensor) -> None:
-        config = self.config
-        sizes = {(config.image_height, config.image_width), (config.trunk.image_height, config.trunk.image_width)}
-        either = " or ".join(f"{h} x {w}" for h, w in sorted(sizes))
-        want = f"Expected images (B, T, 3, H, W), float from 0 to 1, T from 1 to {config.history}, H x W = {either}"
-        got = f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
-        if images.ndim != 5 or images.shape[2] != 3:
-            channels_last = images.ndim == 5 and images.shape[-1] == 3
-            raise ValueError(
-                f"{want}; {got}. Try {'images.movedim(-1, 2)' if channels_last else 'adding the missing axes'}."
-            )
-        if not images.is_floating_point():
-            raise ValueError(f"{want}; {got}. Try images.float() / 255.")
-        if tuple(images.shape[-2:]) not in sizes:
-            raise ValueError(f"{want}; {got}. Try resizing the pictures.")
-        if not 1 <= images.shape[1] <= config.history:
-            raise ValueError(f"{want}; {got}. Try images[:, -{config.history}:].")
-        low, high = (float(x) for x in images.aminmax())
-        if not (low >= 0 and high <= 1):  # also false for NaN
-            nan = math.isnan(low)
-            hint = (
-                "looking for a 0/0 where the pictures are made"
-                if nan
-                else "images / 255"
-                if high > 1
-                else "images.clamp(0, 1)"
-            )
-            raise ValueError(f"{want}; {got} with {'NaN' if nan else f'values from {low:.3g} to {high:.3g}'}. Try {hint}.")
-
-
-BATCH = ("images", "instruction", "actions", "valid")
 
 
 @contextmanager
