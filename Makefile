@@ -35,7 +35,7 @@ clean: ## Delete .venv; the next command makes a new one
 ## ---- for instructors and makers
 
 teach: setup-test ## Like lab, with nbgrader's panels
-	@JUPYTER_CONFIG_PATH=.venv/etc/instructor $(PY) .ci/lab.py "$(PORT)" $(ARGS)
+	@JUPYTER_CONFIG_PATH=$(CURDIR)/.venv/etc/instructor $(PY) .ci/lab.py "$(PORT)" $(ARGS)
 
 test: lint unit lessons generated browser ## Everything that CI runs (make -k test goes on after a failure)
 	@echo "== all passed"
