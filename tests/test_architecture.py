@@ -22,7 +22,7 @@ MAY_IMPORT = {  # room: the rooms it may look into, besides itself
     "learn": {"ground"},
     "measure": {"ground"},
     "classroom": BELOW,
-    "grading": BELOW,
+    "grading": BELOW | {"classroom"},  # the points are what the checks say
 }
 LIBRARY = sorted((ROOT / "course_lib").rglob("*.py"))
 CODE = LIBRARY + sorted((ROOT / "tests").rglob("*.py")) + sorted((ROOT / ".ci").rglob("*.py"))

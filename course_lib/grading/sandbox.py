@@ -128,16 +128,16 @@ class Sandbox:
                 walls += ["--cap-add", power]
         else:
             walls += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
-        for name, value in {**PLAIN, "HOME": "/home/learner", "USER": "learner"}.items():
+        for name, value in {**PLAIN, "HOME": "/learner", "USER": "learner"}.items():
             walls += ["--setenv", name, value]
-        for folder in _parents([*_readable(), "/etc/ld.so.cache", "/home/learner"]):
+        for folder in _parents([*_readable(), "/etc/ld.so.cache", "/learner"]):
             walls += ["--perms", "0755", "--dir", folder]
         for place in _readable():
             walls += ["--symlink", os.readlink(place), place] if os.path.islink(place) else ["--ro-bind", place, place]
         walls += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]
-        for place in ("/tmp", "/home/learner", "/dev/shm"):
+        for place in ("/tmp", "/learner", "/dev/shm"):
             walls += ["--size", size, "--perms", "1777", "--tmpfs", place]
-        return [*walls, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/home/learner"]
+        return [*walls, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/learner"]
 
 
 def _readable() -> list[str]:
