@@ -100,3 +100,10 @@ def check_words(words: Tensor, tables: int, config: RT1Config) -> Tensor:
             f"for {tables} table(s); got shape {tuple(words.shape)}. Try InstructionEncoder()([sentence])[0]."
         )
     return words
+
+
+def check_finite(outputs: Tensor) -> Tensor:
+    """The same outputs, unless they are NaN or infinite: an arg-max over those would be a wild action."""
+    if not torch.isfinite(outputs).all():
+        raise ValueError("The policy's output is NaN or infinite: its weights are damaged. Load them again.")
+    return outputs

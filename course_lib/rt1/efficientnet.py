@@ -79,7 +79,8 @@ class FilmEfficientNet(nn.Module):
 
         RT-1 multiplies by 255 and by 1/255 in between; that rounding is left out (it is below float32's resolution).
         """
-        return self.normalise(resize(images, self.size)).contiguous(memory_format=torch.channels_last)  # faster on CPUs
+        x = self.normalise(resize(images, self.size)).to(self.stem.weight.dtype)
+        return x.contiguous(memory_format=torch.channels_last)  # faster on CPUs
 
 
 class MBConv(nn.Module):

@@ -14,14 +14,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.interfaces import Observation
 from course_lib.rt1.config import RT1Config
 from course_lib.rt1.cost import Cost, rt1_cost
 from course_lib.rt1.decoder import Decoder
-from course_lib.rt1.doors import check_batch, check_frames, check_instructions, check_pictures, check_words, is_text
+from course_lib.rt1.doors import (
+    check_batch,
+    check_finite,
+    check_frames,
+    check_instructions,
+    check_pictures,
+    check_words,
+    is_text,
+)
 from course_lib.rt1.efficientnet import FilmEfficientNet
 from course_lib.rt1.film import FiLM
 from course_lib.rt1.preprocess import to_unit_range
@@ -50,6 +58,7 @@ class RT1(nn.Module):
         self._ears: tuple[
             Callable[[list[str]], Tensor], ...
         ] = ()  # a tuple hides the encoder's weights: they are not this policy's
+        self.pick: Callable[[Tensor], Tensor] = arg_max  # how a token is chosen from its logits; see also sampling()
         self.reset()
 
     @property
@@ -89,13 +98,16 @@ class RT1(nn.Module):
         """
         check_frames(images, self.config)
         check_instructions(instruction, len(images), self.config)
-        return self._logits(images, instruction, trace)
+        return self._decode(self._window_tokens(images, instruction, trace), trace=trace)
 
-    def _logits(self, images: Tensor, instruction: Tensor, trace: dict | None = None) -> Tensor:
+    def _window_tokens(self, images: Tensor, instruction: Tensor, trace: dict | None = None) -> Float[Tensor, "B T K D"]:
         T = images.shape[1]
         frames = rearrange(images, "B T C H W -> (B T) C H W")  # one network call for all frames
         words = repeat(instruction, "B Z -> (B T) Z", T=T)  # every frame hears its own instruction
-        tokens = rearrange(self.image_tokens(frames, words, trace), "(B T) K D -> B T K D", T=T)
+        return rearrange(self.image_tokens(frames, words, trace), "(B T) K D -> B T K D", T=T)
+
+    def _decode(self, tokens: Tensor, labels: Tensor | None = None, trace: dict | None = None) -> Float[Tensor, "B T A V"]:
+        """Logits of a window. RT-1 does not look at ``labels``, the true action tokens; AutoregressiveRT1 does."""
         return self.decoder(tokens, trace=trace)
 
     def image_tokens(
@@ -114,8 +126,9 @@ class RT1(nn.Module):
         space's units, ``valid`` bool (B, T). Put padding after the real frames: no step looks ahead.
         """
         images, instruction, actions, valid = check_batch(batch, self.config, self.device)
-        logits = self._logits(to_unit_range(images), instruction)  # (B, T, A, V)
-        return F.cross_entropy(logits[valid].flatten(0, 1).float(), self.tokenizer.encode(actions)[valid].flatten())
+        labels = self.tokenizer.encode(actions)
+        logits = self._decode(self._window_tokens(to_unit_range(images), instruction), labels)  # (B, T, A, V)
+        return F.cross_entropy(logits[valid].flatten(0, 1).float(), labels[valid].flatten())
 
     def act(self, observation: Observation, trace: dict | None = None) -> np.ndarray:
         """The next action, float32 (A,), or (N, A) for a batched observation: the most likely token of each number.
@@ -134,14 +147,16 @@ class RT1(nn.Module):
             words = self._embedding(observation["instruction"], len(images))
             new = self.image_tokens(to_unit_range(images), words, trace)[:, None]  # (N, 1, K, D)
             memory = new if self._memory is None else torch.cat((self._memory, new), 1)[:, -self.config.history :]
-            logits = self.decoder(memory, last_only=True, trace=trace)[:, -1]  # (N, A, V)
-            if not torch.isfinite(logits).all():
-                raise ValueError("The policy's output is NaN or infinite: its weights are damaged. Load them again.")
-            action = self.tokenizer.decode(logits.argmax(-1)).cpu().numpy()
+            action = self._choose(memory, trace).cpu().numpy()
         self._memory = memory
+        return action[0] if single else action
+
+    def _choose(self, memory: Float[Tensor, "N T K D"], trace: dict | None = None) -> Float[Tensor, "N A"]:
+        """The newest step's action; all its tokens come out of one pass."""
+        logits = self.decoder(memory, last_only=True, trace=trace)[:, -1]  # (N, A, V)
         if trace is not None:
             trace["logits"] = logits
-        return action[0] if single else action
+        return self.tokenizer.decode(self.pick(check_finite(logits)))
 
     def cost(self, *, weight_bytes: int = 4, activation_bytes: int = 4) -> dict[str, Cost]:
         """Operations and bytes of ``encoder``, ``token_learner`` (one frame each) and ``decoder`` (one pass)."""
@@ -185,6 +200,23 @@ class RT1(nn.Module):
         from course_lib.rt1.instruction import InstructionEncoder  # noqa: PLC0415 - loads a language model
 
         return InstructionEncoder()
+
+
+def arg_max(logits: Float[Tensor, "*batch V"]) -> Int[Tensor, "*batch"]:
+    """The most likely token: what RT-1's code does (the paper's text says "sampled")."""
+    return logits.argmax(-1)
+
+
+def sampling(generator: torch.Generator | None = None, temperature: float = 1.0) -> Callable[[Tensor], Tensor]:
+    """Another ``policy.pick``: tokens drawn with their probabilities, each number of an action on its own."""
+    if temperature <= 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}. Try arg_max for the most likely token.")
+
+    def pick(logits: Float[Tensor, "*batch V"]) -> Int[Tensor, "*batch"]:
+        probabilities = (logits.float() / temperature).softmax(-1)
+        return torch.multinomial(probabilities.flatten(0, -2), 1, generator=generator).view(logits.shape[:-1])
+
+    return pick
 
 
 @contextmanager
