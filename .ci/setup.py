@@ -215,7 +215,7 @@ def prepare(venv, level, root):
     action, reason = plan(venv, level, root)
     if action == "skip":
         return
-    say(f"{reason}: {'building' if action == 'build' else 'completing'} .venv (up to 3 GB to download)")
+    say(f"{reason}: " + ("building .venv (3 GB to download)" if action == "build" else "completing .venv"))
     before = read_state(venv)
     if action == "build":
         create(venv)

@@ -107,7 +107,7 @@ def _wait_until_it_answers(server, address, log, seconds=90):
 
 
 def _end(server):
-    """Kill the server and its kernels. Nothing in them is worth saving, and a polite end waits for kernels that just start."""
+    """Kill the server and its kernels. Nothing in them is worth saving, and a polite end waits for kernels that start."""
     if server.poll() is None:
         family = psutil.Process(server.pid).children(recursive=True)
         server.kill()
