@@ -1,9 +1,30 @@
 # %% [markdown]
 # # Robotics Transformers: a hands-on workbook for RT-1 and RT-2
 #
-# Start here. Each lesson is a notebook in the folder on the left.
+# You build the parts of two robot policies, compare each with the published system number for number, and watch them
+# drive a simulated robot. Everything runs on a laptop's CPU; nothing is downloaded while you work.
+#
+# ## Day 92: RT-1
+#
+# | notebook | time | what you can do afterwards |
+# |---|---|---|
+# | [2 · Implementation](day92_rt1/2_implementation.ipynb) | 60 min | build FiLM, TokenLearner and action tokens, drive the robot with a sentence |
+# | [Exercises](../exercises/day92_rt1/exercises.ipynb) | 10 min | write FiLM yourself, with a check that tells you what is wrong |
+#
+# ## How to work
+#
+# Run the cells from top to bottom with Shift + Enter. Each notebook begins with the time, the memory and the hardware it
+# needs. Change anything: the notebooks are yours, and `git checkout notebooks` brings the originals back.
+#
+# If this cell prints a line without an error, your installation works:
 
 # %%
-import course_lib
+import gymnasium
+import torch
 
-print(course_lib.__doc__.splitlines()[0])
+from course_lib.world import known_instructions
+
+env = gymnasium.make("course_lib/Tabletop-v0")
+observation, _ = env.reset(seed=0)
+device = "a GPU" if torch.cuda.is_available() else "the CPU"
+print(f"Ready on {device}: the robot knows {len(known_instructions())} sentences.")

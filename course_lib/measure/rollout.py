@@ -31,7 +31,7 @@ class Outcomes:
 
 def rollout(
     policy: Policy,
-    env: gymnasium.vector.VectorEnv,
+    env: gymnasium.vector.VectorEnv | gymnasium.Env,
     n: int,
     seed: int = 0,
     *,
