@@ -31,10 +31,11 @@ def read_submission(path: Path, folder: Path) -> list[dict[str, str]]:
     if path.resolve() != folder.resolve() / path.relative_to(folder):
         raise Refused(f"{path.name} is a link to another place. Hand in the notebook itself.")
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+        os.close(handle)
+        raise Refused(f"{path.name} is not a file of at most {LARGEST // 2**20} MB. Clear the outputs and save again.")
     with os.fdopen(handle, "rb") as file:
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
-            raise Refused(f"{path.name} is not a file of at most {LARGEST // 2**20} MB. Clear the outputs and save again.")
         raw = file.read(LARGEST)
     try:
         notebook = json.loads(raw)

@@ -15,6 +15,7 @@ import numpy as np
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import compute_checksum
 from traitlets import Bool, Float, Integer
 
 from course_lib.classroom.checks import EXERCISES, Check, Exercise
@@ -72,8 +73,14 @@ def evaluate(notebook: NotebookNode, sandbox: Sandbox, seed: int | None = None) 
 def cells_for(notebook: NotebookNode, question: str) -> list[dict[str, str]]:
     """The code that defines an answer: its own cell, and the learner's unlabelled or locked cells up to its check.
 
-    Other questions' answers are left out: what goes wrong in them must not cost this one.
+    Other questions' answers are left out: what goes wrong in them must not cost this one. An empty list when the answer is
+    still the stub, and no other cell speaks of its name.
     """
+    name = EXERCISES[question].name
+    stub = [label(c) == question and c.metadata.nbgrader.get("checksum") == compute_checksum(c) for c in notebook.cells]
+    own = [c for c in notebook.cells if c.cell_type == "code" and not c.metadata.get("nbgrader", {})]
+    if any(stub) and not any(name in c.source for c in own):
+        return []
     ours = [i for i, c in enumerate(notebook.cells) if label(c) == question or label(c) == f"{question}_check"]
     cells = []
     for cell in notebook.cells[: max(ours, default=-1) + 1]:
@@ -88,6 +95,9 @@ def _ask(
 ) -> tuple[dict[str, Check], float]:
     """Try one answer on all its cases in one sandbox job; the check of each group, and the seconds it took."""
     exercise = EXERCISES[question]
+    if not cells:
+        stub = Check(exercise.name, "not attempted", "There is still a stub to fill in.", "", exercise.lesson)
+        return dict.fromkeys(cases, stub), 0.0
     arrays = {f"{g}.{i}.{n}": v for g, group in cases.items() for i, case in enumerate(group) for n, v in case.items()}
     note = {"exercise": question, "cells": cells, "groups": {group: len(each) for group, each in cases.items()}}
     outcome = sandbox.run(pack(note, arrays))

@@ -1,0 +1,125 @@
+"""What comes in as a submission is rebuilt on the released notebook, or refused with a reason."""
+
+import json
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from course_lib.grading.intake import LARGEST, Refused, blank, read_submission, repair
+
+LABELS = [("setup", False), ("first", True), ("first_check", False), ("second", True), ("second_check", False)]
+
+
+def released():
+    cells = [new_markdown_cell("Read this.")]
+    for name, solution in LABELS:
+        about = {"grade_id": name, "solution": solution, "locked": not solution, "points": 2}
+        cells.append(new_code_cell(f"released {name}", metadata={"nbgrader": about}))
+    return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+
+
+def own(source, label=""):
+    return {"kind": "code", "source": source, "label": label}
+
+
+def handed_in(answers=("one", "two")):
+    first, second = answers
+    return [
+        own("released setup", "setup"),
+        own(first, "first"),
+        own("released first_check", "first_check"),
+        own(second, "second"),
+        own("released second_check", "second_check"),
+    ]
+
+
+def sources(notebook, name):
+    return [c.source for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == name]
+
+
+def labels(notebook):
+    return [c.metadata.nbgrader.grade_id for c in notebook.cells if "nbgrader" in c.metadata]
+
+
+def test_answers_are_kept_and_locked_cells_are_the_released_ones():
+    cells = handed_in()
+    cells[2]["source"] = "pass  # always right"
+    rebuilt = repair(cells, released())
+    assert sources(rebuilt, "first") == ["one"] and sources(rebuilt, "first_check") == ["released first_check"]
+    assert [c.metadata.nbgrader.points for c in rebuilt.cells] == [2] * 5
+    nbformat.validate(rebuilt)
+
+
+@pytest.mark.parametrize("gone", range(5))
+def test_a_deleted_cell_comes_back_in_its_place(gone):
+    cells = handed_in()
+    name = cells.pop(gone)["label"]
+    rebuilt = repair(cells, released())
+    assert labels(rebuilt) == [label for label, _ in LABELS]
+    assert sources(rebuilt, name) == [f"released {name}"]
+
+
+def test_everything_deleted_is_a_blank_notebook():
+    assert labels(repair([], released())) == [label for label, _ in LABELS]
+    assert "why not" in blank(released(), "why not").cells[0].source
+
+
+def test_copied_or_split_answers_become_one_and_copied_checks_are_dropped():
+    cells = handed_in()
+    cells[1:2] = [own("half = 1", "first"), own("helper = 2"), own("one = half", "first")]
+    rebuilt = repair([*cells, cells[-1], cells[0]], released())
+    assert sources(rebuilt, "first") == ["half = 1\n\none = half"]
+    assert sorted(labels(rebuilt)) == sorted(label for label, _ in LABELS)
+    order = [c.source for c in rebuilt.cells]
+    assert order.index("helper = 2") < order.index("half = 1\n\none = half")
+
+
+def test_own_cells_stay_where_they_stood_and_unknown_labels_are_forgotten():
+    cells = handed_in()
+    cells.insert(1, own("mine = 1", "not_a_label"))
+    rebuilt = repair(cells, released())
+    assert rebuilt.cells[1].source == "mine = 1" and rebuilt.cells[1].metadata == {}
+    assert len({cell.id for cell in rebuilt.cells}) == len(rebuilt.cells)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", "not a notebook that can be read"),
+        (b"[" * 100_000, "not a notebook that can be read"),
+        (b"\xff\xfe\x00", "not a notebook that can be read"),
+        (b"[]", "not a notebook that can be read"),
+        (b'{"worksheets": []}', "not a notebook that can be read"),
+        (b'{"cells": [3]}', "not a notebook that can be read"),
+        (b'{"cells": [{"cell_type": "code", "source": [1]}]}', "not a notebook that can be read"),
+        (b'{"cells": [{"cell_type": "code", "source": "", "metadata": []}]}', "not a notebook that can be read"),
+        (b" " * (LARGEST + 1), "at most 20 MB"),
+        (None, "No n.ipynb was handed in"),
+    ],
+)
+def test_what_is_no_notebook_is_refused_with_a_reason(tmp_path, content, reason):
+    if content is not None:
+        (tmp_path / "n.ipynb").write_bytes(content)
+    with pytest.raises(Refused, match=reason):
+        read_submission(tmp_path / "n.ipynb", tmp_path)
+
+
+def test_nothing_behind_a_link_is_read(tmp_path):
+    good = json.dumps({"cells": [{"cell_type": "code", "source": ["a\n", "b"], "metadata": {}}]})
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (inside / "ann", outside):
+        folder.mkdir(parents=True)
+        (folder / "n.ipynb").write_text(good)
+    assert read_submission(inside / "ann/n.ipynb", inside) == [own("a\nb")]
+    (inside / "bob").symlink_to(outside)
+    (inside / "ann/linked.ipynb").symlink_to(inside / "ann/n.ipynb")
+    for path in ("bob/n.ipynb", "ann/linked.ipynb"):
+        with pytest.raises(Refused, match="link to another place"):
+            read_submission(inside / path, inside)
+
+
+def test_a_folder_or_a_pipe_in_the_notebooks_place_is_refused(tmp_path):
+    (tmp_path / "n.ipynb").mkdir()
+    with pytest.raises(Refused, match="is not a file"):
+        read_submission(tmp_path / "n.ipynb", tmp_path)
