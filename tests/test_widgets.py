@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib import classroom
 from course_lib.classroom import widgets
 from course_lib.classroom.widgets import AttentionWidget
 from course_lib.rt1 import RT1, InstructionEncoder, RT1Config, TokenLearner
@@ -192,3 +193,10 @@ def test_where_no_widget_lives_a_picture_with_a_text_stands_in(widget, monkeypat
 
 def test_the_script_leaves_the_browser_nothing_to_fetch(widget):
     assert "import " not in widget._esm.split("export default")[0] and "http" not in widget._esm + str(widget._css)
+
+
+def test_the_classrooms_front_door_loads_its_parts_when_asked():
+    assert classroom.AttentionWidget is AttentionWidget
+    assert all(callable(getattr(classroom, name)) for name in classroom.__all__)
+    with pytest.raises(AttributeError, match=r"no 'AttentionWidgets'\. There are AttentionWidget"):
+        classroom.AttentionWidgets  # noqa: B018

@@ -1,5 +1,23 @@
 """The classroom: what learners see and touch: plots, widgets, checks.
 
 The checks also run inside the grading sandbox, where every import costs time and trust: this file therefore imports
-nothing. Name a heavy part's front door here with a module ``__getattr__`` (loaded when asked for), not an import.
+nothing. A heavy part's front door is named in ``_HOMES`` and loaded when asked for.
 """
+
+_HOMES = {
+    "AttentionWidget": "widgets",
+    "attention_figure": "plots",
+    "attention_shares": "attention_trace",
+    "watch": "attention_trace",
+}
+
+__all__ = ["AttentionWidget", "attention_figure", "attention_shares", "watch"]
+
+
+def __getattr__(name: str) -> object:
+    """Load a part on first use: ``from course_lib.classroom import AttentionWidget``."""
+    if name in _HOMES:
+        from importlib import import_module  # noqa: PLC0415
+
+        return getattr(import_module(f"course_lib.classroom.{_HOMES[name]}"), name)
+    raise AttributeError(f"course_lib.classroom has no {name!r}. There are {', '.join(__all__)}, and the folder checks.")

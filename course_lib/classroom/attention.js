@@ -113,6 +113,9 @@ class View {
   }
 
   fillTable(header) {
+    const key = [header.labels, header.asked, header.maps[0]].join();
+    if (key === this.columns) return;
+    this.columns = key;
     const heads = header.labels.map((name, i) => {
       const cell = make("th", { scope: "col" }, i === 0 ? "empty table" : name);
       if (i === header.asked) cell.append(make("small", {}, " (asked for)"));

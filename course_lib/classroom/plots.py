@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import HTML
 from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -59,9 +60,27 @@ def still_html(figure: Figure, alt: str, css_class: str, caption: str = "") -> s
     """The figure as an HTML <figure> with the picture inside it: readable where no kernel runs, and by screen readers."""
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=100)
-    small = io.BytesIO()  # 256 colours: a sixth of the bytes in the notebook, and no difference to be seen
+    small = io.BytesIO()  # 256 colours: a sixth of the bytes in the notebook, and hardly a difference to be seen
     palette = Image.open(png).convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette.save(small, format="png", optimize=True)
     source = "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
     words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return f'<figure class="{css_class}"><img alt="{html.escape(alt)}" src="{source}">{words}</figure>'
+
+
+def filmstrip(frames: Sequence[UInt8[np.ndarray, "H W 3"]], alt: str, *, columns: int = 8) -> HTML:
+    """An episode as a row of pictures, at most ``columns`` of them, evenly chosen, first and last always among them.
+
+    ``alt`` says in a sentence what happens; the numbers of the steps are added to it.
+    """
+    if not len(frames):
+        raise ValueError("Expected at least one frame, got none. Add observation['image'] of each step to a list.")
+    shown = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(columns, len(frames)))})
+    figure, axes = plt.subplots(1, len(shown), figsize=(1.35 * len(shown), 1.6), squeeze=False)
+    plt.close(figure)
+    for axis, step in zip(axes[0], shown, strict=True):
+        axis.imshow(frames[step])
+        axis.set_title(f"step {step}", fontsize=8)
+        axis.set_axis_off()
+    figure.tight_layout(pad=0.3)
+    return HTML(still_html(figure, f"{alt} Shown are steps {', '.join(map(str, shown))}.", "course-filmstrip"))

@@ -52,6 +52,7 @@ class AttentionWidget(anywidget.AnyWidget):
     def __init__(
         self, policy: Policy, env: Any = None, *, instruction: str | None = None, scene: int = 0, steps: int = STEPS
     ):
+        self._streamed = False
         super().__init__(known=known_instructions())
         self._policy, self._steps = policy, steps
         env = TabletopEnv(max_steps=steps) if env is None else env.unwrapped
@@ -72,7 +73,7 @@ class AttentionWidget(anywidget.AnyWidget):
             self._begin(instruction, scene)
             for frame in self._rest:
                 self.frames.append(frame)
-            self._complete()
+            self._complete(streamed=False)
         return self.status
 
     def _begin(self, instruction: str | None, scene: int | None) -> None:
@@ -100,12 +101,17 @@ class AttentionWidget(anywidget.AnyWidget):
                 return old
         return copy.deepcopy(self._policy)
 
-    def _complete(self) -> None:
-        """All frames are there: keep them where a reloaded page and a saved notebook find them."""
+    def _complete(self, *, streamed: bool) -> None:
+        """All frames are there: keep them where a new or reloaded page and a saved notebook find them."""
+        self._streamed = streamed
         with self.hold_sync():
             self.status = _ending(self.frames)
             self.header = self._header() | {"frames": [_texts(frame) for frame in self.frames]}
             self.pixels = b"".join(_bytes(frame) for frame in self.frames)
+
+    def _should_send_property(self, key: str, value: Any) -> bool:
+        """Frames that were streamed are not sent once more: a reloaded page asks for the whole state by itself."""
+        return not (self._streamed and key in ("header", "pixels")) and super()._should_send_property(key, value)
 
     def _header(self) -> dict[str, Any]:
         first = self.frames[0]
@@ -167,7 +173,7 @@ class AttentionWidget(anywidget.AnyWidget):
             message["status"] = _ending(self.frames)
         self.send(message, buffers=[_bytes(last)])
         if last.over:
-            self._complete()
+            self._complete(streamed=True)
 
     def _ipython_display_(self, **_: Any) -> None:
         """A static picture first; the widget's own script hides it, so it shows only where no widget lives."""
