@@ -38,6 +38,7 @@ def write_tensors(tensors: dict[str, Tensor], path: str | Path, header: dict[str
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, beside, metadata=header)
+        beside.chmod(0o644)  # safetensors writes files that only their owner may read
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
