@@ -12,6 +12,13 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import torch
+from einops import rearrange
+from torch import nn
+
+from course_lib.rt1 import RT1Config
+from course_lib.rt1.decoder import Decoder
+from course_lib.rt1.official_names import official_variables
 
 # Another folder of the same kind (another seed, same names) can be put in the place of ours.
 FOLDER = Path(os.environ.get("RT1_PARITY", Path(__file__).parent / "fixtures" / "parity"))
@@ -87,3 +94,39 @@ def load(name: str) -> dict[str, np.ndarray]:
     """The arrays of a fixture."""
     with np.load(FOLDER / f"{name}.npz") as file:
         return dict(file)
+
+
+def close(what: str, got: torch.Tensor, reference: np.ndarray, tolerance: float) -> None:
+    """``|got - reference| <= tolerance * max |reference|``; `pytest -rP` shows the errors."""
+    got = got.detach().double().numpy()
+    assert got.shape == reference.shape, (what, got.shape, reference.shape)
+    error = np.abs(got - reference).max() / np.abs(reference).max()
+    print(f"{what}: {error:.1e} (tolerance {tolerance:.0e})")
+    assert error <= tolerance, f"{what}: {error:.2e} is more than {tolerance:.0e}"
+
+
+def first(x: np.ndarray) -> torch.Tensor:
+    """Channels first."""
+    return torch.from_numpy(np.moveaxis(x, -1, 1).copy())
+
+
+def last(x: torch.Tensor) -> torch.Tensor:
+    """Channels last."""
+    return x.movedim(1, -1)
+
+
+def put(module: nn.Module, weights: dict[str, np.ndarray], prefix: str = "") -> nn.Module:
+    """Load official arrays (plain names) into one part of RT1, whose key in RT1 is ``prefix``."""
+    rows = {row.name: row for row in official_variables(RT1Config.paper())}
+    state = module.state_dict()
+    for name, array in weights.items():
+        ours = torch.from_numpy(rows[name].layout.ours(array).copy())
+        state[rows[name].ours.removeprefix(prefix)] = ours
+    module.load_state_dict(state)
+    return module.eval()
+
+
+def sequence(decoder: Decoder, x: np.ndarray) -> torch.Tensor:
+    """The embedded sequence for arbitrary inputs at all positions, action positions included."""
+    steps = rearrange(torch.from_numpy(x), "B (T P) C -> B T P C", T=decoder.history)
+    return decoder.embed(steps[:, :, : decoder.image_tokens], steps[:, :, decoder.image_tokens :])

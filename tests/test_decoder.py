@@ -1,9 +1,14 @@
 """The decoder: 6 x (8 image + 11 action) positions to action logits."""
 
+import numpy as np
 import pytest
 import torch
+from parity_recipe import close, load, put, sequence
 
+from course_lib.actions import ActionSpace
+from course_lib.attention import rt1_mask
 from course_lib.rt1 import RT1Config
+from course_lib.rt1.config import EfficientNetConfig
 from course_lib.rt1.decoder import Decoder, official_loss
 
 
@@ -114,3 +119,49 @@ def test_the_official_loss_divides_by_batch_steps_and_positions():
     logits = torch.zeros(2, 3, 11, 16)
     loss = official_loss(logits, torch.zeros(2, 3, 11, dtype=torch.long), image_tokens=8)
     torch.testing.assert_close(loss, torch.full((2, 3), torch.tensor(16.0).log().item() / (2 * 3 * 19)))
+
+
+@pytest.mark.parametrize("steps, image, action", [(1, 8, 11), (3, 8, 8), (6, 8, 11), (6, 81, 11), (15, 8, 11)])
+def test_the_mask_equals_the_official_loops(steps, image, action):
+    z, name = load("c_masks"), f"t{steps}_i{image}_a{action}"
+    size = steps * (image + action)
+    official = np.unpackbits(z[f"mask_{name}"], axis=1)[:, :size].astype(bool)
+    assert np.array_equal(rt1_mask(steps, image, action).numpy(), official)
+    read = z[f"action_positions_{name}"] - 1  # the release reads one position before each action position
+    config = RT1Config.tiny(
+        history=steps, image_tokens=image, action_space=ActionSpace(ActionSpace.workbook().dims[:action])
+    )
+    if len(config.action_space) == action:
+        assert np.array_equal(Decoder(config).read_positions(steps).numpy(), read)
+
+
+def small_decoder(z: dict[str, np.ndarray], embeddings: str) -> Decoder:
+    trunk = EfficientNetConfig.tiny(out_channels=24)
+    space = ActionSpace(ActionSpace.workbook().dims[:4])
+    sizes = {"width": 32, "layers": 2, "heads": 2, "key_dim": 16, "bins": 16, "history": 2, "image_tokens": 3}
+    named = {k[2:]: v for k, v in z.items() if k.startswith("w/")}
+    named |= {k.removeprefix(embeddings): v for k, v in z.items() if k.startswith(embeddings)}
+    return put(Decoder(RT1Config.tiny(trunk=trunk, action_space=space, **sizes)), named, "decoder.")
+
+
+def test_the_small_decoder_equals_the_official_transformer_inside_and_out():
+    z, trace = load("c_transformer_small"), {}
+    decoder = small_decoder(z, "w/")
+    h = sequence(decoder, z["x"])
+    assert np.array_equal(decoder.mask.numpy(), z["mask"] == 1)
+    close("logits", decoder.run(h, decoder.mask, trace=trace), z["logits"], 5e-6)
+    close("logits, fused attention", decoder.run(h, decoder.mask), z["logits"], 5e-6)
+    close("logits without a mask", decoder.run(h, None), z["logits_no_mask"], 5e-6)
+    close("embedded", trace["decoder/embedded"], z["embedded"], 5e-6)
+    for i in range(2):
+        close(f"layer {i}", trace[f"decoder/layer{i}"], z[f"layer{i}"], 5e-6)
+        close(f"attention {i}", trace[f"decoder/layer{i}/attention"], z[f"attention{i}"], 5e-6)
+    in_double = decoder.double()
+    close("logits, float64", in_double.run(sequence(in_double, z["x"].astype(float)), decoder.mask), z["f64/logits"], 1e-6)
+
+
+def test_a_decoder_with_small_inputs_shows_the_epsilon_of_layer_norm():
+    z, trace = load("c_transformer_small"), {}
+    decoder = small_decoder(z, "flat_w/")
+    close("logits", decoder.run(sequence(decoder, z["x"]), decoder.mask, trace=trace), z["flat_logits"], 2e-5)
+    close("layer 0", trace["decoder/layer0"], z["flat_layer0"], 2e-5)

@@ -1,7 +1,9 @@
 """FiLM: one scale and one shift per channel."""
 
+import numpy as np
 import pytest
 import torch
+from parity_recipe import close, first, last, load
 
 from course_lib.rt1 import FiLM
 from course_lib.rt1.film import NoFiLM
@@ -66,3 +68,22 @@ def test_without_film_nothing_is_heard_and_nothing_is_learned():
     layer, x = NoFiLM(5, 7), torch.randn(2, 5, 3, 4)
     assert torch.equal(layer(x, torch.randn(2, 7)), x)
     assert not list(layer.parameters())
+
+
+@pytest.mark.parametrize("rank", ["rank4", "rank2"])
+@torch.no_grad()
+def test_film_equals_the_official_layer(rank):
+    z = load("a_film")
+    film = FiLM(24, 512)
+    for part, layer in (("add", film.to_shift), ("mult", film.to_scale)):
+        layer.weight.copy_(torch.from_numpy(z[f"w/film/{part}/kernel"].T))
+        layer.bias.copy_(torch.from_numpy(z[f"w/film/{part}/bias"]))
+    x, context = first(z[f"x_{rank}"]), torch.from_numpy(z[f"context_{rank}"])
+    close(rank, last(film(x, context)), z[f"y_{rank}"], 2e-6)
+    close(f"{rank} float64", last(film.double()(x.double(), context.double())), z[f"f64/y_{rank}"], 1e-6)
+
+
+def test_a_new_film_is_the_identity_bit_for_bit():
+    z = load("a_film")
+    y = FiLM(24, 512)(first(z["x_rank4"]), torch.from_numpy(z["context_rank4"]))
+    assert np.array_equal(last(y).detach().numpy(), z["y_rank4_zero_init"])

@@ -1,6 +1,8 @@
 """TokenLearner v1.1: 8 softly chosen tokens from the cells of a map."""
 
+import pytest
 import torch
+from parity_recipe import close, first, load, put
 
 from course_lib.rt1 import TokenLearner
 
@@ -45,3 +47,15 @@ def test_the_papers_token_learner_has_34_376_parameters():
 def test_without_a_trace_nothing_is_kept():
     net, x = learner(), torch.randn(2, 16, 4, 5)
     assert torch.equal(net(x), net(x, {}))
+
+
+@pytest.mark.parametrize("size", ["", "_small"])  # small: nearly constant input, where LayerNorm's epsilon shows
+def test_token_learner_equals_the_official_layer(size):
+    z = load("b_token_learner")
+    learner = put(TokenLearner(64), {k[2:]: v for k, v in z.items() if k.startswith("w/")}, "token_learner.")
+    trace = {}
+    y = learner(first(z[f"x{size}"]), trace)
+    normed = learner.norm(torch.from_numpy(z[f"x{size}"]).flatten(1, 2))
+    close("normalised", normed, z[f"normed{size}"], 5e-4 if size else 1e-5)
+    close("maps", trace["token_learner/maps"].flatten(2), z[f"selection_weights{size}"], 5e-4 if size else 1e-5)
+    close("tokens", y, z[f"y{size}"], 1e-5)

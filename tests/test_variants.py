@@ -4,39 +4,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_rt1 import config, observations
 from torch import nn
 
 from course_lib.actions import ActionSpace
 from course_lib.learn.checkpoints import load_checkpoint, save_checkpoint
-from course_lib.rt1 import RT1, RT1Config, TokenLearner
+from course_lib.rt1 import RT1, TokenLearner
 from course_lib.rt1.ablations import AutoregressiveRT1, ConcatRT1, ContinuousRT1
-from course_lib.rt1.config import EfficientNetConfig, Stage
 from course_lib.rt1.film import NoFiLM
 from course_lib.rt1.policy import arg_max, sampling
 from course_lib.rt1.variants import SigmoidTokens, TokenLearnerV10, TokensCompete
 
-TRUNK = EfficientNetConfig.tiny(
-    image_height=32, image_width=32, stages=(Stage(1, 3, 2, 2, 16),), top_channels=24, out_channels=24
-)
-
-
-def config(**changes):
-    sizes = {
-        "trunk": TRUNK,
-        "image_height": 32,
-        "image_width": 32,
-        "instruction_dim": 12,
-        "width": 24,
-        "heads": 2,
-        "key_dim": 8,
-    }
-    return RT1Config.tiny(**sizes | {"history": 3, "image_tokens": 4, "bins": 32} | changes)
-
 
 def observation(seed=0):
-    rng = np.random.default_rng(seed)
-    picture = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    return {"image": picture, "instruction": rng.normal(size=12).astype(np.float32)}
+    return observations(1, seed)[0]
 
 
 def cosine_of_tokens(tokens):
