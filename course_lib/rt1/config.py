@@ -163,7 +163,7 @@ class RT1Config:
 
     @classmethod
     def tiny(cls, **changes: Any) -> "RT1Config":
-        """The same code with small numbers: about a million parameters, for our 64 x 64 tabletop."""
+        """The same code with small numbers: 544,416 parameters, for our 64 x 64 tabletop."""
         return _change(cls(EfficientNetConfig.tiny()), changes)
 
     def to_dict(self) -> dict[str, Any]:
