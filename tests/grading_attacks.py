@@ -77,6 +77,19 @@ for handle in range(3, 64):
 os._exit(0)
 """
 
+SPOILS_THE_CHANNELS = """
+import os
+for handle in [*range(64), "/proc/1/fd/1", "/proc/1/fd/2", "/proc/1/fd/0"]:
+    try:
+        handle = os.open(handle, os.O_RDWR) if isinstance(handle, str) else handle
+        os.ftruncate(handle, 0)
+        os.lseek(handle, 0, 0)
+        os.write(handle, b"nothing" * 1000)
+    except OSError:
+        pass
+os._exit(0)
+"""
+
 CLAIMS_TO_HAVE_PASSED = """
 from course_lib.classroom.checks import NotYet, Check, Exercise
 def explain(self, error): return Check(self.name, "passed")
@@ -144,6 +157,7 @@ POINTS = {  # name: (source of the answer cell, points of film_check, of film_hi
     "patches_comparisons": (PATCHES, 0, 0),
     "always_equal": (ALWAYS_EQUAL, 0, 0),
     "forges_a_report": (FORGED_REPORT, 0, 0),
+    "spoils_the_channels": (SPOILS_THE_CHANNELS, 0, 0),
     "claims_to_have_passed": (CLAIMS_TO_HAVE_PASSED, 0, 0),
     "calls_out": (NETWORK + ONLY_IF_IT_WINS, 0, 0),
     "reads_and_writes_files": (FILES + ONLY_IF_IT_WINS, 0, 0),

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import grading_attacks as attacks
@@ -177,6 +179,20 @@ def test_without_walls_the_same_attack_wins(tmp_path):
     notebook = nbformat.reads(json.dumps(attacks.notebook_with(EXERCISE, source + attacks.ONLY_IF_IT_WINS)), 4)
     assert evaluate(notebook, Sandbox(unsafe=True))["film_check"].check.passed
     assert (tmp_path / "here.stolen").exists()
+
+
+def test_a_sandbox_that_fails_is_nobodys_wrong_answer(walls, monkeypatch):
+    notebook = nbformat.reads(json.dumps(attacks.notebook_with(EXERCISE, attacks.RIGHT)), 4)
+    monkeypatch.setattr(sandbox.runner, "__file__", str(ROOT / "not_there.py"))
+    with pytest.raises(SandboxBroken, match=r"failed before it came to the answer .*not_there"):
+        evaluate(notebook, walls)
+
+
+def test_the_sandbox_opens_nothing_that_is_heavy_or_decides():
+    program = "import sys, course_lib.grading.runner; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert not {"matplotlib", "ipywidgets", "nbgrader", "torch", "gymnasium", "course_lib.grading.score"} & set(loaded)
 
 
 def test_an_unclaimed_grade_cell_is_the_instructors_mistake_and_stops_grading(walls):

@@ -96,7 +96,8 @@ def _students(submissions: Path, student: str | None) -> list[str]:
 @contextlib.contextmanager
 def _only_writer(root: Path) -> Iterator[None]:
     """One grading run at a time per gradebook."""
-    with (root / ".gradebook.lock").open("w") as lock:
+    (root / "runs").mkdir(exist_ok=True)
+    with (root / "runs" / "gradebook.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from course_lib.classroom.checks import EXERCISES, Check, Exercise
 from course_lib.grading.envelope import pack, unpack
 
-READY = b"R"  # sent before any student code runs: if it is missing, the sandbox is at fault, not the learner
+READY = b"\0ready\n"  # said before any student code runs: if it is missing, the sandbox is at fault, not the learner
 MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)  # notebook commands such as %matplotlib inline
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 OTHER_SECONDS = 3.0  # of computing, for all cells of the learner's own together
@@ -27,14 +27,14 @@ OTHER_SECONDS = 3.0  # of computing, for all cells of the learner's own together
 def main() -> None:
     """Read a job, run it, report, and leave without giving student code another turn."""
     note, arrays = unpack(sys.stdin.buffer.read())
+    exercise = EXERCISES[note["exercise"]]
+    import torch  # noqa: F401, PLC0415  (every exercise needs it; before student code can change anything)
+
+    os.write(2, READY)
     out = os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # what student code prints goes nowhere
         os.dup2(nothing, stream)
-    exercise = EXERCISES[note["exercise"]]
-    import torch  # noqa: F401, PLC0415  (every exercise needs it; before student code can change anything)
-
-    os.write(out, READY)
     answer, stopped = define(exercise, note["cells"])
     report, records = {}, {}
     for group, count in note["groups"].items():

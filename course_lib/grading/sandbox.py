@@ -75,23 +75,24 @@ class Sandbox:
     def run(self, job: bytes) -> Outcome:
         """Run one job (a block for ``runner``) and wait for its end."""
         command = self._command([sys.executable, "-I", "-B", "-X", "utf8", runner.__file__])
-        with tempfile.TemporaryFile() as job_in, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        hear, say = os.pipe()  # never read while it runs: who writes more than it holds waits for the time limit
+        with tempfile.TemporaryFile() as job_in, tempfile.TemporaryFile() as out, os.fdopen(hear, "rb", 0) as words:
             job_in.write(job)
             job_in.seek(0)
             begin = time.monotonic()
-            with tempfile.TemporaryDirectory() as empty:  # the working folder of an unsafe run
+            with os.fdopen(say, "wb"), tempfile.TemporaryDirectory() as empty:  # where an unsafe run works
                 code = subprocess.run(
-                    command, stdin=job_in, stdout=out, stderr=errors, cwd=empty, env=PLAIN, check=False
+                    command, stdin=job_in, stdout=out, stderr=say, cwd=empty, env=PLAIN, check=False
                 ).returncode
             seconds = time.monotonic() - begin
+            os.set_blocking(hear, False)
+            said = words.read(65536) or b""
+            if runner.READY not in said:
+                raise SandboxBroken(f"The sandbox failed before it came to the answer (exit code {code}). {_text(said)}")
             out.seek(0)
-            report = out.read(self.limits.file_mb * 2**20 + 1)
-            if not report.startswith(runner.READY):
-                errors.seek(0)
-                words = errors.read(2000).decode(errors="replace").strip()
-                raise SandboxBroken(f"The sandbox failed before it came to the answer (exit code {code}). {words}")
-        if code == 0 and len(report) > 1:
-            return Outcome(report[1:], "", seconds)
+            report = out.read(self.limits.file_mb * 2**20)
+        if code == 0 and report:
+            return Outcome(report, "", seconds)
         return Outcome(None, self._reason(code, seconds), seconds)
 
     def _reason(self, code: int, seconds: float) -> str:
@@ -138,6 +139,10 @@ class Sandbox:
         for place in ("/tmp", "/learner", "/dev/shm"):
             walls += ["--size", size, "--perms", "1777", "--tmpfs", place]
         return [*walls, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/learner"]
+
+
+def _text(said: bytes) -> str:
+    return said[-2000:].decode(errors="replace").strip()
 
 
 def _readable() -> list[str]:
