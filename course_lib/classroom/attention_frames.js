@@ -137,7 +137,7 @@ function draw(canvas, frame, header, map) {
   const [, rows, columns] = header.maps;
   const most = Math.max(...map);
   const veil = new ImageData(columns, rows);
-  map.forEach((value, i) => veil.data.set([...colour(value / most), 255 * (0.78 - 0.58 * (value / most))], 4 * i));
+  map.forEach((value, i) => veil.data.set([...colour(value / most), 255 * (0.7 - 0.52 * (value / most))], 4 * i));
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
   context.drawImage((frame.canvas ??= offscreen(frame.image)), 0, 0, canvas.width, canvas.height);

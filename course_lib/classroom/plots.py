@@ -50,7 +50,7 @@ def show_map(axis, image: UInt8[np.ndarray, "H W 3"], one: Float[np.ndarray, "h 
     people with any kind of colour vision read alike."""
     weight = one / one.max()
     veil = colormaps["cividis"](weight)
-    veil[..., 3] = 0.78 - 0.58 * weight
+    veil[..., 3] = 0.7 - 0.52 * weight
     extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
     axis.imshow(image)
     axis.imshow(veil, extent=extent, interpolation="bilinear")

@@ -11,14 +11,15 @@ from course_lib.world.objects import NAMES
 
 NOTEBOOK = "attention_widget.ipynb"
 SOURCE = """
-import torch
-from course_lib.classroom.widgets import AttentionWidget
-from course_lib.rt1 import RT1, RT1Config
+from pathlib import Path
+import course_lib
+from course_lib.classroom import AttentionWidget
+from course_lib.learn import load_checkpoint
+from course_lib.rt1 import RT1
 
-torch.manual_seed(0)
-widget = AttentionWidget(RT1(RT1Config.tiny()), instruction="pick apple", scene=1)
-widget
-"""
+policy = load_checkpoint(Path(course_lib.__file__).parent.parent / "data" / "rt1_tiny.safetensors", RT1)
+AttentionWidget(policy, instruction="pick apple", scene=1)
+""".strip()
 
 
 @pytest.fixture
