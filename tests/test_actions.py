@@ -105,7 +105,7 @@ def test_a_class_token_beyond_the_classes_decodes_to_class_0_as_in_the_release()
 
 
 def test_tokens_outside_the_bins_are_refused():
-    with pytest.raises(ValueError, match="Tokens are 0 ... 255"):
+    with pytest.raises(ValueError, match=r"Tokens are 0 \.\.\. 255"):
         ActionTokenizer(WORKBOOK).decode(torch.full((11,), 256))
     with pytest.raises(ValueError, match="Expected integer tokens"):
         ActionTokenizer(WORKBOOK).decode(torch.zeros(11))

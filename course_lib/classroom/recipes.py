@@ -122,7 +122,7 @@ def hardware() -> str:
     return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
 
 
-def add_rows(name: str, made: dict[str, Any], commit: str, seconds: float) -> None:
+def add_rows(name: str, made: dict[str, Any], commit: str, seconds: float | int) -> None:
     """Put the recipe's files into data/MANIFEST.json."""
     path = DATA / MANIFEST
     rows = json.loads(path.read_text()) if path.exists() else {}

@@ -77,28 +77,35 @@ def behaviour_clone(
         history.losses = _restore(policy, optimizer, Path(resume), schedule)
     policy.train()
     began = time.perf_counter()
-    bar = tqdm(total=schedule.steps, initial=len(history.losses), disable=not progress, desc="training", unit="step")
     try:
-        for step in range(len(history.losses), schedule.steps):
-            history.losses.append(_one_step(policy, optimizer, batches(step), schedule, step))
-            bar.update()
-            bar.set_postfix(loss=f"{history.losses[-1]:.3f}", refresh=False)
-            if on_step is not None:
-                on_step(step, history.losses[-1])
-            if resume is not None and (step + 1) % save_every == 0:
-                _save(policy, optimizer, Path(resume), history.losses, schedule)
+        _steps(policy, optimizer, batches, schedule, history, resume, save_every, progress, on_step)
         history.finished = True
     except KeyboardInterrupt:
-        bar.write(
-            f"Interrupted after step {len(history.losses)}: " + ("saved." if resume else "the policy keeps what it learned.")
-        )
+        kept = f"saved in {resume}" if resume else "the policy keeps what it learned"
+        tqdm.write(f"Interrupted after step {len(history.losses)}: {kept}.")
     finally:
-        bar.close()
         history.seconds = time.perf_counter() - began
         policy.eval()
         if resume is not None:
             _save(policy, optimizer, Path(resume), history.losses, schedule)
     return history
+
+
+def _steps(policy, optimizer, batches, schedule, history, resume, save_every, progress, on_step) -> None:
+    """The remaining steps, with a progress bar and a save now and then."""
+    done = len(history.losses)
+    with tqdm(
+        total=schedule.steps, initial=done, disable=not progress, desc="training", unit="step", mininterval=0.5
+    ) as bar:
+        for step in range(done, schedule.steps):
+            loss = _one_step(policy, optimizer, batches(step), schedule, step)
+            history.losses.append(loss)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+            if on_step is not None:
+                on_step(step, loss)
+            if resume is not None and (step + 1) % save_every == 0:
+                _save(policy, optimizer, Path(resume), history.losses, schedule)
 
 
 def _groups(policy: nn.Module, decay: float) -> list[dict[str, Any]]:

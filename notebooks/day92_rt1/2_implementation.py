@@ -93,7 +93,8 @@ for name, tokens in {
     "rounded": ((x + 1) / 2 * 255).round().long(),
 }.items():
     error = 1000 * (to_action(tokens, -1.0, 1.0) - x)
-    print(f"{name:<15} largest error {error.abs().max():.1f} mm, mean error {error.mean():+.1f} mm")
+    mean = round(error.mean().item(), 1) + 0.0  # no "-0.0"
+    print(f"{name:<15} largest error {error.abs().max():.1f} mm, mean error {mean:.1f} mm")
 zero = to_action(to_tokens(torch.tensor(0.0), -1.0, 1.0), -1.0, 1.0)
 print(f"'do not move' becomes {1000 * zero:.1f} mm; after 30 steps the arm is {30_000 * zero:.0f} mm away")
 
@@ -163,15 +164,18 @@ class FadingFiLM(nn.Module):  # y = scale(z) * x + shift(z), with torch's defaul
         return self.to_scale(z)[:, :, None, None] * x + self.to_shift(z)[:, :, None, None]
 
 
-def difference_after_26(film):
-    pictures, z = torch.randn(2, 64, 9, 9), nn.functional.normalize(torch.randn(1, 384), dim=-1).expand(2, -1)
-    for _ in range(26):
-        pictures = film(64, 384)(pictures, z)
+def difference(pictures):
     return (pictures[0] - pictures[1]).square().mean().sqrt().item()
 
 
+before = torch.randn(2, 64, 9, 9)
+z = nn.functional.normalize(torch.randn(1, 384), dim=-1).expand(2, -1)
+print(f"{'before':<16} two pictures differ by {difference(before):.3g} (root mean square)")
 for name, film in {"identity (RT-1)": MyFiLM, "without the 1 +": FadingFiLM}.items():
-    print(f"{name:<16} two pictures differ by {difference_after_26(film):.3g} (rms; 1.41 before)")
+    after = before
+    for _ in range(26):
+        after = film(64, 384)(after, z)
+    print(f"{name:<16} after 26 layers they differ by {difference(after):.3g}")
 
 # %% [markdown]
 # Without the `1 +` nothing of the pictures is left: both have become the same constant, whatever the camera saw.
@@ -264,11 +268,11 @@ parts = {
     "EfficientNet-B3 with FiLM": (paper.encoder, "16M"),
     "TokenLearner": (paper.token_learner, "34K"),
     "decoder": (paper.decoder, "19M"),
-    "dead action embedding": (paper.action_embedding, "not mentioned"),
+    "dead action embedding": (paper.action_embedding, "-"),
     "together": (paper, "35M"),
 }
 for name, (part, says) in parts.items():
-    print(f"{name:<26} {count(part):>11,}   the paper says {says}")
+    print(f"{name:<26} {count(part):>11,}   in the paper: {says}")
 
 # %% [markdown]
 # The dead part is an embedding of past actions, which the released code multiplies by zero: RT-1 never sees what it did
@@ -331,9 +335,9 @@ widget
 # ## 9. Train one yourself
 #
 # Training is one loop: record episodes, cut them into windows of 6 frames, minimise the cross-entropy of the 11 action
-# tokens. Here are the first 40 steps of a new policy, so you see the loss begin near ln 256 ≈ 5.5 per token when nothing
-# is known, and fall. The shipped policy took 6,000 steps; stop with the notebook's stop button whenever you like, nothing
-# breaks.
+# tokens. Here are the first 40 steps of a new policy. Its loss begins a little above ln 256 ≈ 5.5, which is what knowing
+# nothing costs (above, because RT-1 has no LayerNorm before its output, so its first guesses are too sure), and falls. The
+# shipped policy took 6,000 steps. Stop with the notebook's stop button whenever you like: nothing breaks.
 
 # %%
 from course_lib.classroom.recipes import rt1_tiny_batches
