@@ -34,7 +34,7 @@ DATA = Path("../../data")
 
 # %%
 env = gymnasium.make("course_lib/Tabletop-v0").unwrapped
-observation, _ = env.reset(seed=4, options={"kinds": ["coke can", "banana", "sponge"], "task": "pick the banana"})
+observation, _ = env.reset(seed=4, options={"kinds": ["coke can", "banana", "sponge"], "task": "pick up the banana"})
 print("the robot hears:", observation["instruction"])
 print("the robot sees: ", observation["image"].shape, observation["image"].dtype)
 
@@ -290,7 +290,7 @@ policy = load_checkpoint(DATA / "rt1_tiny.safetensors", RT1, film=MyFiLM, token_
 print(f"{count(policy):,} parameters, {policy.config.history} frames, {policy.config.image_tokens} tokens for each")
 
 # %%
-observation, _ = env.reset(seed=4, options={"kinds": ["coke can", "banana", "sponge"], "task": "pick the banana"})
+observation, _ = env.reset(seed=4, options={"kinds": ["coke can", "banana", "sponge"], "task": "pick up the banana"})
 policy.reset()
 frames, over = [observation["image"]], False
 while not over:

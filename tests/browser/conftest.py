@@ -54,9 +54,9 @@ def browser():
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """The address of a JupyterLab on copies of ``notebooks/`` and ``exercises/``, with nobody's personal settings."""
+    """The address of a JupyterLab on copies of the course's files, with nobody's personal settings."""
     folder, home = tmp_path_factory.mktemp("course"), tmp_path_factory.mktemp("home")
-    for name in ("notebooks", "exercises"):
+    for name in ("notebooks", "exercises", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "*.py"))
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))

@@ -1,0 +1,34 @@
+"""Day 92, notebook 2, as a learner meets it: run all cells, drive the robot, move the slider, see the picture change."""
+
+import re
+
+from lab_page import open_notebook, run_all_cells, screenshot, wait_finished, wait_kernel_idle
+
+NOTEBOOK = "notebooks/day92_rt1/2_implementation.ipynb"
+
+
+def picture(widget):
+    return widget.locator(".attention-picture").evaluate("canvas => canvas.toDataURL()")
+
+
+def test_the_learner_runs_the_lesson_and_drives_the_robot(page):
+    open_notebook(page, NOTEBOOK)
+    wait_kernel_idle(page)
+    run_all_cells(page)
+    wait_finished(page)
+    errors = page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]')
+    assert errors.count() == 0, errors.all_inner_texts()
+    widget = page.locator(".attention[data-step]")
+    widget.wait_for()
+    widget.scroll_into_view_if_needed()
+    before = picture(widget)
+    slider = widget.get_by_role("slider")
+    slider.focus()
+    slider.press("ArrowRight")
+    page.wait_for_function("before => document.querySelector('.attention-picture').toDataURL() !== before", arg=before)
+    slider.press("8")  # one token instead of all
+    widget.screenshot(path=screenshot(page, "implementation").with_name("widget.png"))
+    box = widget.get_by_role("combobox")
+    box.fill("pick up the grapes")
+    box.press("Enter")
+    page.get_by_text(re.compile(r"after \d+ steps: pick up the grapes")).wait_for(timeout=30_000)
