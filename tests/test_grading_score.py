@@ -188,6 +188,15 @@ def test_a_sandbox_that_fails_is_nobodys_wrong_answer(walls, monkeypatch):
         evaluate(notebook, walls)
 
 
+def test_a_checkout_below_tmp_is_still_seen_inside_the_walls(walls, monkeypatch, tmp_path):
+    (tmp_path / "here").write_text("seen")
+    tmp_path.chmod(0o755)
+    readable = sandbox._readable()
+    monkeypatch.setattr(sandbox, "_readable", lambda: [*readable, str(tmp_path)])
+    done = subprocess.run(walls._command(["cat", str(tmp_path / "here")]), capture_output=True, text=True, check=False)
+    assert done.stdout == "seen", done.stderr
+
+
 def test_the_sandbox_opens_nothing_that_is_heavy_or_decides():
     program = "import sys, course_lib.grading.runner; print(*sys.modules)"
     command = [sys.executable, "-c", program]

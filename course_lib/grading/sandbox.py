@@ -131,14 +131,15 @@ class Sandbox:
             walls += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
         for name, value in {**PLAIN, "HOME": "/learner", "USER": "learner"}.items():
             walls += ["--setenv", name, value]
-        for folder in _parents([*_readable(), "/etc/ld.so.cache", "/learner"]):
-            walls += ["--perms", "0755", "--dir", folder]
+        room = ["--size", size, "--perms", "1777", "--tmpfs"]
+        walls += [*room, "/tmp", *room, "/learner"]  # first: the checkout itself may lie below /tmp
+        for folder in _parents([*_readable(), "/etc/ld.so.cache"]):
+            if folder != "/tmp":
+                walls += ["--perms", "0755", "--dir", folder]
         for place in _readable():
             walls += ["--symlink", os.readlink(place), place] if os.path.islink(place) else ["--ro-bind", place, place]
         walls += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]
-        for place in ("/tmp", "/learner", "/dev/shm"):
-            walls += ["--size", size, "--perms", "1777", "--tmpfs", place]
-        return [*walls, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/learner"]
+        return [*walls, *room, "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/learner"]
 
 
 def _text(said: bytes) -> str:

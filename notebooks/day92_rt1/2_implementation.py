@@ -34,7 +34,9 @@ DATA = Path("../../data")
 
 # %%
 env = gymnasium.make("course_lib/Tabletop-v0").unwrapped
-observation, _ = env.reset(seed=4, options={"kinds": ["coke can", "banana", "sponge"], "task": "pick up the banana"})
+observation, _ = env.reset(
+    seed=4, options={"kinds": ["coke can", "banana", "sponge"], "task": "pick up the banana"}
+)
 print("the robot hears:", observation["instruction"])
 print("the robot sees: ", observation["image"].shape, observation["image"].dtype)
 
@@ -52,7 +54,10 @@ while not over:
     frames.append(observation["image"])
     over = terminated or truncated
 assert info["success"]
-filmstrip(frames, "The expert picks the banana: the gripper moves over it, goes down, closes, and lifts it.")
+filmstrip(
+    frames,
+    "The expert picks the banana: the gripper moves over it, goes down, closes, and lifts it.",
+)
 
 # %% [markdown]
 # ## 2. Actions become tokens
@@ -78,7 +83,9 @@ def to_action(tokens, low, high, bins=256):
 # %%
 official = ActionTokenizer(ActionSpace.official(), rounding="floor")
 actions = torch.zeros(10_000, 11)
-actions[:, 1] = torch.empty(10_000).uniform_(-1.2, 1.2)  # dimension 1 is x; some values lie outside the range
+actions[:, 1] = torch.empty(10_000).uniform_(
+    -1.2, 1.2
+)  # dimension 1 is x; some values lie outside the range
 mine = to_tokens(actions[:, 1], -1.0, 1.0)
 assert torch.equal(mine, official.encode(actions)[:, 1])
 print("equal on 10,000 values")
@@ -96,7 +103,9 @@ for name, tokens in {
     mean = round(error.mean().item(), 1) + 0.0  # no "-0.0"
     print(f"{name:<15} largest error {error.abs().max():.1f} mm, mean error {mean:.1f} mm")
 zero = to_action(to_tokens(torch.tensor(0.0), -1.0, 1.0), -1.0, 1.0)
-print(f"'do not move' becomes {1000 * zero:.1f} mm; after 30 steps the arm is {30_000 * zero:.0f} mm away")
+print(
+    f"'do not move' becomes {1000 * zero:.1f} mm; after 30 steps the arm is {30_000 * zero:.0f} mm away"
+)
 
 # %% [markdown]
 # Rounding halves the largest error and removes the drift; we use it for our own robot. Zero has no level of its own in
@@ -158,12 +167,16 @@ assert torch.allclose(mine(x, z), theirs(x, z), atol=1e-6)
 class FadingFiLM(nn.Module):  # y = scale(z) * x + shift(z), with torch's default start
     def __init__(self, channels, instruction_dim):
         super().__init__()
-        self.to_scale, self.to_shift = nn.Linear(instruction_dim, channels), nn.Linear(instruction_dim, channels)
+        self.to_scale, self.to_shift = (
+            nn.Linear(instruction_dim, channels),
+            nn.Linear(instruction_dim, channels),
+        )
 
     def forward(self, x, z):
         return self.to_scale(z)[:, :, None, None] * x + self.to_shift(z)[:, :, None, None]
 
 
+# %%
 def difference(pictures):
     return (pictures[0] - pictures[1]).square().mean().sqrt().item()
 
@@ -213,7 +226,12 @@ x, trace = torch.randn(2, 512, 9, 9), {}
 tokens = mine(x, trace)
 assert torch.allclose(tokens, theirs(x), atol=1e-5)
 maps = trace["token_learner/maps"]
-print("9 x 9 places ->", tuple(tokens.shape[1:]), "| each map sums to", round(maps[0, 0].sum().item(), 4))
+print(
+    "9 x 9 places ->",
+    tuple(tokens.shape[1:]),
+    "| each map sums to",
+    round(maps[0, 0].sum().item(), 4),
+)
 print("parameters:", sum(p.numel() for p in mine.parameters()), "(the paper says 34K)")
 
 # %% [markdown]
@@ -230,7 +248,9 @@ def look_alike(x, conv):
 
 wrong = look_alike(x, nn.Conv2d(512, 8, 1))
 gap = (wrong.sum(1) - x.sum((2, 3))).abs().max().item()
-print(f"look-alike: sum of the 8 tokens minus sum of the 81 places is {gap:.1e}: nothing can be ignored")
+print(
+    f"look-alike: sum of the 8 tokens minus sum of the 81 places is {gap:.1e}: nothing can be ignored"
+)
 gap = (tokens.sum(1) - x.sum((2, 3))).abs().max().item()
 print(f"TokenLearner: the same difference is {gap:.0f}: it is free to look away")
 
@@ -248,7 +268,13 @@ is_action = (torch.arange(114) % 19) >= 8
 look_back = torch.ones(114, 114, dtype=torch.bool).tril()
 mask = look_back & ~(is_action[:, None] & is_action[None, :])
 assert torch.equal(mask, rt1_mask(6, 8, 11))
-print("114 x 114 mask with", int(mask.sum()), "ones; the last action positions see", int(mask[-1].sum()), "image tokens")
+print(
+    "114 x 114 mask with",
+    int(mask.sum()),
+    "ones; the last action positions see",
+    int(mask[-1].sum()),
+    "image tokens",
+)
 
 # %% [markdown]
 # ## 6. Where are the 35 million parameters?
@@ -286,11 +312,17 @@ for name, (part, says) in parts.items():
 # %%
 from course_lib.learn import load_checkpoint
 
-policy = load_checkpoint(DATA / "rt1_tiny.safetensors", RT1, film=MyFiLM, token_learner=MyTokenLearner)
-print(f"{count(policy):,} parameters, {policy.config.history} frames, {policy.config.image_tokens} tokens for each")
+policy = load_checkpoint(
+    DATA / "rt1_tiny.safetensors", RT1, film=MyFiLM, token_learner=MyTokenLearner
+)
+print(
+    f"{count(policy):,} parameters, {policy.config.history} frames, {policy.config.image_tokens} tokens for each"
+)
 
 # %%
-observation, _ = env.reset(seed=4, options={"kinds": ["coke can", "banana", "sponge"], "task": "pick up the banana"})
+observation, _ = env.reset(
+    seed=4, options={"kinds": ["coke can", "banana", "sponge"], "task": "pick up the banana"}
+)
 policy.reset()
 frames, over = [observation["image"]], False
 while not over:
@@ -298,7 +330,9 @@ while not over:
     frames.append(observation["image"])
     over = terminated or truncated
 print("success" if info["success"] else "failed", "after", len(frames) - 1, "steps")
-filmstrip(frames, f"Your RT-1 picks the banana: {'it succeeds' if info['success'] else 'it fails'}.")
+filmstrip(
+    frames, f"Your RT-1 picks the banana: {'it succeeds' if info['success'] else 'it fails'}."
+)
 
 # %% [markdown]
 # One episode proves little. Run 100, with other scenes and all kinds of objects, and look at the interval: it says which
@@ -310,9 +344,11 @@ from course_lib.measure import rollout, success_rate
 tables = gymnasium.make_vec("course_lib/Tabletop-v0", num_envs=50)
 outcomes = rollout(policy, tables, n=100, seed=20_000)
 rate = success_rate(outcomes)
-shipped = (DATA / "rt1_tiny_success.csv").read_text().splitlines()[-1].split(",")
+shipped = (DATA / "rt1_tiny_success.csv").read_text().splitlines()[-1].split(",")  # the row "all"
 print("your layers:   ", rate)
-print(f"shipped result: {float(shipped[3]):.1%} [{float(shipped[4]):.1%}, {float(shipped[5]):.1%}], n = {shipped[1]}")
+print(
+    f"shipped result: {float(shipped[3]):.1%} [{float(shipped[4]):.1%}, {float(shipped[5]):.1%}], n = {shipped[1]}"
+)
 assert rate.high > 0.9, "Much worse than the shipped result: is one of your layers different?"
 
 # %% [markdown]

@@ -85,6 +85,23 @@ check_film(FiLM)
 FILM.check(FiLM, hidden=True)
 ### END HIDDEN TESTS
 
+# %% [markdown]
+# **Your layer at work.** If your layers are called `to_scale` and `to_shift`, RT-1's trained weights fit into them. Put
+# your FiLM into the policy and let it pick 50 times (no points, half a minute):
+
+# %%
+from pathlib import Path
+
+import gymnasium
+
+from course_lib.learn import load_checkpoint
+from course_lib.measure import rollout, success_rate
+from course_lib.rt1 import RT1
+
+policy = load_checkpoint(Path("../../data/rt1_tiny.safetensors"), RT1, film=FiLM)
+tables = gymnasium.make_vec("course_lib.world:course_lib/Tabletop-v0", num_envs=25)
+print("RT-1 with your FiLM:", success_rate(rollout(policy, tables, n=50, seed=30_000)))
+
 # %% [markdown] tags=["worked-solution"]
 # **Worked solution.** The two linear layers read the instruction; `[:, :, None, None]` turns `(B, C)` into `(B, C, 1, 1)`
 # so that each number meets all pixels of its own image and channel. Weight and bias begin at zero, so a new FiLM is the
