@@ -90,17 +90,17 @@ FILM.check(FiLM, hidden=True)
 # your FiLM into the policy and let it pick 50 times (no points, half a minute):
 
 # %%
-from pathlib import Path
-
 import gymnasium
 
+from course_lib.classroom.recipes import DATA
 from course_lib.learn import load_checkpoint
 from course_lib.measure import rollout, success_rate
 from course_lib.rt1 import RT1
 
-policy = load_checkpoint(Path("../../data/rt1_tiny.safetensors"), RT1, film=FiLM)
-tables = gymnasium.make_vec("course_lib.world:course_lib/Tabletop-v0", num_envs=25)
-print("RT-1 with your FiLM:", success_rate(rollout(policy, tables, n=50, seed=30_000)))
+if check_film(FiLM).passed:
+    policy = load_checkpoint(DATA / "rt1_tiny.safetensors", RT1, film=FiLM)
+    tables = gymnasium.make_vec("course_lib/Tabletop-v0", num_envs=25)
+    print("RT-1 with your FiLM:", success_rate(rollout(policy, tables, n=50, seed=30_000)))
 
 # %% [markdown] tags=["worked-solution"]
 # **Worked solution.** The two linear layers read the instruction; `[:, :, None, None]` turns `(B, C)` into `(B, C, 1, 1)`
