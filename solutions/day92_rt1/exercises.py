@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from course_lib.classroom.checks import FILM, check_film
 
-torch.manual_seed(0)  # the same random numbers in every run
+_ = torch.manual_seed(0)  # the same random numbers in every run
 
 # %% [markdown]
 # ## Exercise 1: FiLM
