@@ -30,8 +30,10 @@ from course_lib.datasets import Windows, record
 from course_lib.learn import Schedule, behaviour_clone, save_checkpoint
 from course_lib.learn.checkpoints import MANIFEST, sha256
 from course_lib.measure import Outcomes, rollout, success_rate, wilson
+from course_lib.measure.speed import benchmark, best_of, probe, save, table
 from course_lib.rt1 import RT1, RT1Config
 from course_lib.rt1.instruction import InstructionEncoder, write_table
+from course_lib.rt1.levers import levers
 from course_lib.world import known_instructions
 from course_lib.world.objects import NAMES
 
@@ -101,7 +103,28 @@ def success_table(outcomes: Outcomes) -> str:
     return out.getvalue()
 
 
-RECIPES: dict[str, Callable[[], dict[str, Any]]] = {"instructions": make_instructions, "rt1_tiny": make_rt1_tiny}
+def make_rt1_speed(rounds: int = 25) -> dict[str, Any]:
+    """rt1_speed_cpu.csv: what a control step of RT-1 (the paper's size) costs on a CPU, and every trick that was tried."""
+    runs, costs = levers("paper", "cpu")
+    machine = best_of(*(probe("cpu") for _ in range(3)))
+    rows = benchmark(runs, costs, rounds=rounds, machine=machine)
+    print(table(rows))
+    save(rows, machine, DATA / "rt1_speed_cpu.csv")
+    ms = {row.name: row.median_ms for row in rows}
+    fast, release = ms["step, faster(bf16).act()"], ms["step, the release's way: 1 frame, 11 passes"]
+    result = (
+        f"one control step {fast:.0f} ms: {fast / ms['encoder, plain']:.2f} of a plain encoder pass, "
+        f"{release / fast:.1f} times less than the release's way; probe: {machine.flops['fp32'] / 1e9:.0f} and "
+        f"{machine.flops['bf16'] / 1e9:.0f} GFLOP/s (fp32, bf16), {machine.bandwidth / 1e9:.0f} GB/s"
+    )
+    return {"seed": 0, "result": result, "files": ["rt1_speed_cpu.csv"]}
+
+
+RECIPES: dict[str, Callable[[], dict[str, Any]]] = {
+    "instructions": make_instructions,
+    "rt1_tiny": make_rt1_tiny,
+    "rt1_speed": make_rt1_speed,
+}
 
 
 def write_beside(path: Path, text: str) -> None:

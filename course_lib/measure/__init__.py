@@ -1,4 +1,4 @@
-"""Only looks: rollouts and statistics. Nothing here changes a weight."""
+"""Only looks: rollouts, statistics and speed. Nothing here changes a weight."""
 
 from course_lib.measure.rollout import Outcomes, rollout
 from course_lib.measure.statistics import Rate, success_rate, wilson

@@ -165,11 +165,15 @@ class OncePerSentence(nn.Module):
         self._heard: Tensor | None = None
 
     def forward(self, x: Float[Tensor, "B C H W"], z: Float[Tensor, "B Z"]) -> Float[Tensor, "B C H W"]:
-        if self._heard is None or self._heard.device != z.device or not torch.equal(self._heard, z):
-            self._heard = z.clone()
-            self._scale = (1 + self.to_scale(z))[:, :, None, None]
-            self._shift = self.to_shift(z)[:, :, None, None]  # (B, C, 1, 1)
-        return torch.addcmul(self._shift.to(x.dtype), self._scale.to(x.dtype), x)
+        if z.device.type != "cpu":  # comparing two tensors would make the processor wait for the GPU
+            return torch.addcmul(*(part.to(x.dtype) for part in self._read(z)), x)
+        if self._heard is None or not torch.equal(self._heard, z):
+            self._heard, self._read_last = z.clone(), self._read(z)
+        shift, scale = self._read_last
+        return torch.addcmul(shift.to(x.dtype), scale.to(x.dtype), x)
+
+    def _read(self, z: Float[Tensor, "B Z"]) -> tuple[Tensor, Tensor]:
+        return self.to_shift(z)[:, :, None, None], (1 + self.to_scale(z))[:, :, None, None]  # (B, C, 1, 1)
 
 
 class HalfDecoder(Decoder):
