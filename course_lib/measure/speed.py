@@ -146,10 +146,10 @@ def probe(device: str = "cpu", size: int | None = None) -> Machine:
     return Machine(device, device_name(device), torch.get_num_threads(), torch.__version__, flops, bandwidth)
 
 
-def best_of(a: Machine, b: Machine) -> Machine:
-    """The higher rates of two probes: on a busy machine one of them may have been disturbed."""
-    flops = {precision: max(a.flops[precision], b.flops[precision]) for precision in a.flops}
-    return replace(a, flops=flops, bandwidth=max(a.bandwidth, b.bandwidth))
+def best_of(*probes: Machine) -> Machine:
+    """The highest rates of several probes: on a busy machine some of them were disturbed."""
+    flops = {precision: max(p.flops[precision] for p in probes) for precision in probes[0].flops}
+    return replace(probes[0], flops=flops, bandwidth=max(p.bandwidth for p in probes))
 
 
 def best_seconds(run: Callable[[], Any], device: str, tries: int = 20) -> float:
