@@ -67,6 +67,13 @@ def test_moving_the_base_slides_the_view():
     assert (render(state)[0, :20, 12:52].float() - render(moved)[0, :20, 4:44].float()).abs().mean() < 1
 
 
+def test_pictures_can_be_made_first_inside_inference_mode_and_then_outside():
+    with torch.inference_mode():
+        first = render(scene(1, (1, 2, 3)), 40)
+    assert first.shape == (1, 40, 40, 3)
+    assert segment(scene(6, (7, 8, 9)), 40).max() == 4 and render(scene(6, (10, 11, 12)), 40).shape[0] == 6
+
+
 def test_empty_places_draw_nothing():
     state = replace(scene(1), kind=torch.full((1, 3), -1))
     assert set(segment(state).unique().tolist()) == {0, 4}

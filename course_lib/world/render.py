@@ -129,8 +129,8 @@ def render(state: TabletopState, size: int = 64) -> UInt8[Tensor, "N S S 3"]:
     """The robot's camera: one uint8 picture per table, ``size`` pixels wide and high, on the state's device."""
     _check_size(size)
     table = sprite_table(size, str(state.base.device))
-    with torch.inference_mode():
-        return torch.cat([_draw(state[i : i + CHUNK], table) for i in range(0, len(state), CHUNK)]).clone()
+    with torch.no_grad():
+        return torch.cat([_draw(state[i : i + CHUNK], table) for i in range(0, len(state), CHUNK)])
 
 
 def segment(state: TabletopState, size: int = 64) -> Int[Tensor, "N S S"]:

@@ -114,4 +114,5 @@ class SpriteTable:
 @lru_cache(maxsize=8)
 def sprite_table(size: int, device: str = "cpu") -> SpriteTable:
     """The table for pictures of ``size`` pixels; made on first use, then kept."""
-    return SpriteTable(size, device)
+    with torch.inference_mode(False):  # whoever asks first: a tensor of inference mode could not be filled outside it
+        return SpriteTable(size, device)
