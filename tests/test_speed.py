@@ -2,12 +2,14 @@
 
 import csv
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from small_rt1 import config
 
+import course_lib
 from course_lib.measure import speed
 from course_lib.measure.speed import Machine, Row, benchmark, main, roofline_ms, save, table
 from course_lib.rt1 import RT1
@@ -210,3 +212,13 @@ def test_tf32_is_put_back():
     with tf32():
         assert torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+
+
+def test_the_shipped_table_keeps_the_promise():
+    """A step costs at most 1.5 plain encoder passes, and at least 5 times less than the release's way, in one run."""
+    with (Path(course_lib.__file__).parent.parent / "data" / "rt1_speed_cpu.csv").open() as file:
+        ms = {row["name"]: float(row["median_ms"]) for row in csv.DictReader(file)}
+    assert set(ms) == set(levers("tiny")[0])  # the table shows what the code measures
+    fast = ms["step, faster(bf16).act()"]
+    assert fast <= 1.5 * ms["encoder, plain"]
+    assert 5 * fast <= ms["step, the release's way: 1 frame, 11 passes"]
