@@ -44,8 +44,6 @@ class RT1(nn.Module):
 
     config_class = RT1Config  # how a checkpoint's header becomes a config
 
-    config_class = RT1Config
-
     def __init__(self, config: RT1Config, film: type[nn.Module] = FiLM, token_learner: type[nn.Module] = TokenLearner):
         super().__init__()
         self.config, self.tokenizer = config, config.tokenizer()
