@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Robotics Transformers: a hands-on workbook for RT-1 and RT-2
 #
-# You build the parts of two robot policies, compare each with the published system number for number, and watch them
-# drive a simulated robot. Everything runs on a laptop's CPU; nothing is downloaded while you work.
+# You build the parts of RT-1, compare each with the published system number for number, and watch your layers drive a
+# simulated robot. Everything runs on a laptop's CPU; nothing is downloaded while you work. RT-2 (Day 93) is being built.
 #
 # ## Day 92: RT-1
 #
