@@ -122,8 +122,8 @@ class TabletopVectorEnv(VectorEnv):
         stop = SPACE.index("terminate")
         actions = actions.clone()
         actions[:, stop] = actions[:, stop].clamp(0, 1).round()  # NaN stays NaN, for the check in tabletop.step
-        before, over = self.state, self._over
-        self.state = step(before, actions)
+        over = self._over
+        self.state = step(self.state, actions)
         self._reset_finished(over)
         success = self.success
         terminated = (actions[:, stop] >= 0.5).cpu().numpy() & ~over

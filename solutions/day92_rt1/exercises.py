@@ -87,7 +87,7 @@ FILM.check(FiLM, hidden=True)
 
 # %% [markdown]
 # **Your layer at work.** If your layers are called `to_scale` and `to_shift`, RT-1's trained weights fit into them. Put
-# your FiLM into the policy and let it pick 50 times (no points, half a minute):
+# your FiLM into the policy and let it pick 50 times (no points, a few seconds):
 
 # %%
 import gymnasium
