@@ -26,6 +26,10 @@ GRASP_RADIUS = 0.028  # an object is between the fingers when it is this near in
 GRASP_HEIGHT = 0.035  # and the fingers are this low
 SEPARATION = 0.088  # objects start at least this far apart, centre to centre
 NOISE = 0.005  # standard deviation of the arm's motion error, metres per step
+CABINET_FRONT = 0.12  # y of the cabinet's front: it fills the table from here to the far edge (0.2)
+DRAWER_X = (-0.085, 0.085)  # centres of the left and the right drawer
+DRAWER_HALF = 0.07  # half the width of a drawer
+DRAWER_OPEN = 0.10  # a drawer slides out this far at most; its front is then at y = CABINET_FRONT - DRAWER_OPEN
 CLOSE_ABOVE = 0.5  # gripper command above this closes, below minus this opens, between keeps
 
 
@@ -38,15 +42,21 @@ class TabletopState:
     kind: Int[Tensor, "N K"]  # index into objects.KINDS, -1 where the place is empty
     xyz: Float[Tensor, "N K 3"]  # object centres in the plane; z is the height of the underside
     yaw: Float[Tensor, "N K"]
+    tilt: Float[Tensor, "N K"]  # lean to the side: 0 upright, +-pi/2 lying; only kinds that stand tall ever lean
+    inside: Int[Tensor, "N K"]  # -1 on the table or in the hand, k in or on the receptacle at place k, K + d in drawer d
     size: Float[Tensor, "N K"]  # relative size, about 1
     tint: Float[Tensor, "N K"]  # relative brightness, about 1
     gripper: Float[Tensor, "N 3"]  # finger tips, in the frame of the base
     wrist: Float[Tensor, "N 3"]  # roll, pitch, yaw
     closed: Bool[Tensor, " N"]
     held: Int[Tensor, " N"]  # place of the held object, -1 for none
+    handle: Int[Tensor, " N"]  # drawer whose handle the fingers hold (0 left, 1 right), -1 for none
+    cabinet: Bool[Tensor, " N"]  # whether a cabinet with two drawers stands at the far side
+    drawer: Float[Tensor, "N 2"]  # how far the left and the right drawer are open, 0 ... DRAWER_OPEN metres
     base: Float[Tensor, "N 3"]  # x, y, yaw of the mobile base: the camera rides on it
     table: Int[Tensor, " N"]  # number of the table texture
     light: Float[Tensor, "N 3"]  # relative brightness of red, green, blue
+    camera: Float[Tensor, "N 2"]  # where the camera is mounted, x and y from its usual place on the base (metres)
 
     def __len__(self) -> int:
         return self.seed.shape[0]
@@ -101,15 +111,21 @@ def reset(seed: Int[Tensor, " N"], kind: Int[Tensor, "N K"]) -> TabletopState:
         kind=kind,
         xyz=torch.cat([_places(seed, K), flat], -1),
         yaw=(draw(2, K) - 0.5) * 1.6,  # within 46 degrees of upright: the drawings stay readable
+        tilt=torch.zeros(N, K, device=seed.device),
+        inside=torch.full_like(kind, -1),
         size=0.92 + 0.16 * draw(3, K),
         tint=0.88 + 0.2 * draw(4, K),
         gripper=torch.cat([start, height], -1),
         wrist=torch.zeros(N, 3, device=seed.device),
         closed=torch.zeros(N, dtype=torch.bool, device=seed.device),
         held=torch.full_like(seed, -1),
+        handle=torch.full_like(seed, -1),
+        cabinet=torch.zeros(N, dtype=torch.bool, device=seed.device),
+        drawer=torch.zeros(N, 2, device=seed.device),
         base=torch.zeros(N, 3, device=seed.device),
         table=(draw(7) * 1_000_000).long().reshape(N),
         light=0.9 + 0.16 * draw(8, 3),
+        camera=torch.zeros(N, 2, device=seed.device),
     )
 
 
