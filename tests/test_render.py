@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from course_lib.world import tabletop
-from course_lib.world.objects import KINDS, NAMES, Pen, kind_index
+from course_lib.world.drawings import Pen
+from course_lib.world.objects import KINDS, NAMES, kind_index
 from course_lib.world.render import TILT, label_names, render, segment
 from course_lib.world.sprites import VIEW
 from course_lib.world.tabletop import replace, reset

@@ -13,7 +13,8 @@ from jaxtyping import Float, Int, UInt8
 from PIL import ImageFilter
 from torch import Tensor
 
-from course_lib.world.objects import KINDS, Pen
+from course_lib.world.drawings import Pen
+from course_lib.world.objects import KINDS
 
 VIEW = 0.4  # metres of table that the picture shows, in both directions
 TURNS = 24  # angles of a drawing, 15 degrees apart
