@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from course_lib.datasets import Windows, record
+from course_lib.datasets import record
 from course_lib.world import PICK_TASKS, tasks
 from course_lib.world.experts import pick_expert
 from course_lib.world.render import render
@@ -27,7 +27,7 @@ def test_episodes_lie_one_after_another_and_all_succeed(episodes):
 
 def test_the_recorded_action_is_the_experts_own_also_after_a_slip(episodes):
     target = torch.tensor([t.kind for t in PICK_TASKS])[episodes.task].repeat_interleave(episodes.length)
-    assert torch.equal(episodes.actions, pick_expert(episodes.states, target))
+    assert torch.equal(episodes.actions, pick_expert(episodes.states[:], target))
 
 
 def test_without_disturbance_each_frame_follows_from_the_one_before():
@@ -41,7 +41,7 @@ def test_without_disturbance_each_frame_follows_from_the_one_before():
 
 def test_disturbed_episodes_show_missed_grasps_and_calm_ones_do_not():
     def missed(data):
-        return int((data.states.closed & (data.states.held < 0)).sum())
+        return int((data.states[:].closed & (data.states[:].held < 0)).sum())
 
     assert missed(record(200, seed=0)) > 10 and missed(record(200, seed=0, disturbance=0.0)) == 0
 
@@ -49,42 +49,31 @@ def test_disturbed_episodes_show_missed_grasps_and_calm_ones_do_not():
 def test_the_same_seed_gives_the_same_episodes_and_a_longer_recording_starts_with_the_shorter():
     a, b = record(5, seed=11), record(9, seed=11)
     frames = a.frames
-    assert torch.equal(a.states.xyz, b.states.xyz[:frames]) and torch.equal(a.actions, b.actions[:frames])
+    assert torch.equal(a.states[:].xyz, b.states[:frames].xyz) and torch.equal(a.actions, b.actions[:frames])
 
 
-def test_a_window_is_a_piece_of_one_episode_and_padding_is_marked(episodes):
-    windows = Windows(episodes, torch.eye(len(episodes.tasks)), history=12, batch=16, size=32)
-    which = torch.arange(40)
-    batch = windows.cut(which, torch.zeros(40))
-    for e in range(40):
-        n = min(12, int(episodes.length[e]))
-        first = int(episodes.start[e])
-        assert batch["valid"][e].tolist() == [True] * n + [False] * (12 - n)
-        assert torch.equal(batch["actions"][e, :n], episodes.actions[first : first + n])
-        assert torch.equal(batch["images"][e, :n], render(episodes.states[first : first + n], 32))
-        assert batch["instruction"][e].argmax() == episodes.task[e]
+def test_some_episodes_taken_out_are_the_same_episodes(episodes):
+    some = episodes.take(torch.tensor([7, 2, 2]))
+    assert len(some) == 3 and some.start.tolist() == [0, int(some.length[0]), int(some.length[:2].sum())]
+    for i, e in enumerate((7, 2, 2)):
+        mine = slice(int(some.start[i]), int(some.start[i] + some.length[i]))
+        theirs = slice(int(episodes.start[e]), int(episodes.start[e] + episodes.length[e]))
+        assert torch.equal(some.states[mine].xyz, episodes.states[theirs].xyz) and some.task[i] == episodes.task[e]
+        assert torch.equal(some.actions[mine], episodes.actions[theirs])
+    picks = episodes.take(episodes.task == episodes.task[0])
+    assert len(picks) >= 1 and (picks.task == episodes.task[0]).all() and len(episodes.take(slice(3, 5))) == 2
+    with pytest.raises(ValueError, match="at least one episode"):
+        episodes.take(slice(0))
 
 
-def test_windows_reach_from_the_first_frame_to_the_last(episodes):
-    windows = Windows(episodes, torch.eye(len(episodes.tasks)), history=4, size=32)
-    which = torch.arange(40)
-    early, late = windows.cut(which, torch.zeros(40)), windows.cut(which, torch.full((40,), 0.9999))
-    assert torch.equal(early["actions"][:, 0], episodes.actions[episodes.start])
-    assert torch.equal(late["actions"][:, -1], episodes.actions[episodes.start + episodes.length - 1])
+def test_pictures_are_drawn_from_the_frames_asked_for(episodes):
+    frames = torch.tensor([5, 0, 17])
+    assert torch.equal(episodes.pictures(frames, 32), render(episodes.states[frames], 32))
+    assert episodes.pictures(frames).shape == (3, 64, 64, 3)
 
 
-def test_a_batch_depends_on_its_step_and_seed_only(episodes):
-    make = [Windows(episodes, torch.eye(len(episodes.tasks)), batch=4, size=32, seed=s) for s in (0, 0, 1)]
-    a, b, other = (windows(5)["images"] for windows in make)
-    assert torch.equal(a, b) and not torch.equal(a, other) and not torch.equal(a, make[0](6)["images"])
-
-
-def test_bad_arguments_are_explained(episodes):
+def test_bad_arguments_are_explained():
     with pytest.raises(ValueError, match="n_episodes >= 1"):
         record(0)
-    with pytest.raises(ValueError, match="one embedding per task"):
-        Windows(episodes, torch.eye(3))
-    with pytest.raises(ValueError, match="history and batch"):
-        Windows(episodes, torch.eye(len(episodes.tasks)), history=0)
     with pytest.raises(ValueError, match="fails in most scenes"):
         record(2, expert=lambda state, target: torch.zeros(len(state), 11), max_steps=2)

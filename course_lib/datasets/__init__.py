@@ -1,5 +1,7 @@
 """What the models learn from: robot episodes, cut into windows."""
 
-from course_lib.datasets.episodes import Episodes, Windows, record
+from course_lib.datasets.episodes import Episodes, record
+from course_lib.datasets.footage import Footage
+from course_lib.datasets.windows import Windows
 
-__all__ = ["Episodes", "Windows", "record"]
+__all__ = ["Episodes", "Footage", "Windows", "record"]

@@ -1,18 +1,17 @@
 """Robot episodes: recorded as states, rendered only when a batch needs the pictures.
 
-A frame as a state is about 200 bytes, as a 64-pixel picture 12,288: so episodes are kept as states and drawn on the
-training device, batch by batch. A training example is a window of T consecutive frames of one episode; it never
-crosses into the next one. Windows shorter than T are padded *behind* the real frames and marked invalid, because
-RT-1's window grows from position 0.
+A frame as a state is about 200 bytes, as a 64-pixel picture 12,288: so episodes are kept as states (``tape``) and drawn
+on the training device, batch by batch.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from course_lib.datasets.tape import StateTape, join
 from course_lib.world import chance
 from course_lib.world.experts import pick_expert
 from course_lib.world.render import render
@@ -27,7 +26,7 @@ CHUNK = 4096  # episodes simulated together
 class Episodes:
     """E episodes, their F frames one after another."""
 
-    states: TabletopState  # F tables: the frame before each action
+    states: StateTape  # F tables, the frame before each action: states[frames] is a TabletopState
     actions: Float[Tensor, "F A"]  # what the expert did there, in the action space's units
     start: Int[Tensor, " E"]  # first frame of each episode
     length: Int[Tensor, " E"]  # number of frames
@@ -45,6 +44,27 @@ class Episodes:
     def sentences(self) -> list[str]:
         """What the policy hears, one sentence per task."""
         return [task.sentence for task in self.tasks]
+
+    def pictures(self, frames: Int[Tensor, " B"], size: int | None = None) -> UInt8[Tensor, "B H W 3"]:
+        """What the camera saw in these frames, drawn now; ``size`` pixels wide, by default 64."""
+        return render(self.states[frames], size or 64)
+
+    def take(self, which: Tensor | slice) -> "Episodes":
+        """Some of the episodes, by number, mask or slice, in the order asked for: ``take(slice(100))`` for the first 100."""
+        which = torch.arange(len(self), device=self.start.device)[which]
+        if not len(which):
+            raise ValueError("Expected at least one episode, got none.")
+        length = self.length[which]
+        episode = torch.arange(len(which), device=length.device).repeat_interleave(length)
+        inside = torch.arange(len(episode), device=length.device) - _starts(length)[episode]
+        frames = self.start[which][episode] + inside
+        states = StateTape.from_states(self.states[frames], episode)
+        return Episodes(states, self.actions[frames], _starts(length), length, self.task[which], self.tasks)
+
+    def to(self, device: torch.device | str) -> "Episodes":
+        """The same episodes on another device, where they will be drawn."""
+        moved = (x.to(device) for x in (self.actions, self.start, self.length, self.task))
+        return Episodes(self.states.to(device), *moved, self.tasks)
 
 
 def record(
@@ -114,7 +134,9 @@ def _simulate(
     time = torch.arange(len(states), device=seeds.device)
     used = time < length[keep, None]  # (E, t)
     order = (time * len(seeds) + keep[:, None])[used]  # row in the stack of all steps
-    return Episodes(stack(states)[order], torch.cat(actions)[order], _starts(length[keep]), length[keep], task[keep], tasks)
+    episode = torch.arange(len(keep), device=seeds.device).repeat_interleave(length[keep])
+    tape = StateTape.from_states(stack(states)[order], episode)
+    return Episodes(tape, torch.cat(actions)[order], _starts(length[keep]), length[keep], task[keep], tasks)
 
 
 def _starts(length: Int[Tensor, " E"]) -> Int[Tensor, " E"]:
@@ -125,52 +147,4 @@ def _joined(parts: list[Episodes], tasks: tuple[Task, ...]) -> Episodes:
     length = torch.cat([p.length for p in parts])
     actions = torch.cat([p.actions for p in parts])
     task = torch.cat([p.task for p in parts])
-    return Episodes(stack([p.states for p in parts]), actions, _starts(length), length, task, tasks)
-
-
-class Windows:
-    """Random windows of ``history`` frames as training batches: ``windows(step)`` always gives the same batch.
-
-    That makes an interrupted training resume exactly: there is no position in a stream to remember.
-    ``embeddings`` has one row per sentence of ``episodes.sentences()``.
-    """
-
-    def __init__(
-        self,
-        episodes: Episodes,
-        embeddings: Float[Tensor, "tasks Z"],
-        *,
-        history: int = 6,
-        batch: int = 32,
-        size: int = 64,
-        seed: int = 0,
-    ):
-        if len(embeddings) != len(episodes.tasks):
-            raise ValueError(f"Expected one embedding per task ({len(episodes.tasks)}), got {len(embeddings)}.")
-        if history < 1 or batch < 1:
-            raise ValueError(f"history and batch are at least 1, got {history} and {batch}.")
-        self.episodes, self.embeddings = episodes, embeddings
-        self.history, self.batch, self.size, self.seed = history, batch, size, seed
-
-    def __call__(self, step: int) -> dict[str, Tensor]:
-        """images uint8 (B, T, H, W, 3) · instruction (B, Z) · actions (B, T, A) · valid bool (B, T)."""
-        random = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        which = torch.randint(len(self.episodes), (self.batch,), generator=random)
-        return self.cut(which, torch.rand(self.batch, generator=random))
-
-    def cut(self, which: Int[Tensor, " B"], where: Float[Tensor, " B"]) -> dict[str, Tensor]:
-        """Windows of episodes ``which``, beginning at the part ``where`` (0 to 1) of the possible first frames."""
-        data = self.episodes
-        which, where = which.to(data.length.device), where.to(data.length.device)
-        length = data.length[which]
-        first = (where * ((length - self.history).clamp(min=0) + 1)).long()
-        time = first[:, None] + torch.arange(self.history, device=first.device)  # (B, T)
-        valid = time < length[:, None]
-        frame = data.start[which, None] + torch.minimum(time, length[:, None] - 1)  # padding repeats the last frame
-        pictures = render(data.states[frame.flatten()], self.size)
-        return {
-            "images": pictures.unflatten(0, frame.shape),
-            "instruction": self.embeddings.to(first.device)[data.task[which]],
-            "actions": data.actions[frame],
-            "valid": valid,
-        }
+    return Episodes(join([p.states for p in parts]), actions, _starts(length), length, task, tasks)
