@@ -6,6 +6,7 @@ on the training device, batch by batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -13,12 +14,13 @@ from torch import Tensor
 
 from course_lib.datasets.tape import StateTape, join
 from course_lib.world import chance
-from course_lib.world.experts import pick_expert
+from course_lib.world.experts import expert as scripted
 from course_lib.world.render import render
-from course_lib.world.tabletop import SPACE, TabletopState, reset, stack, step
-from course_lib.world.tasks import OBJECTS, PICK_TASKS, Task, draw_kinds, draw_tasks, success
+from course_lib.world.scenes import OBJECTS, scene
+from course_lib.world.tabletop import SPACE, TabletopState, stack, step
+from course_lib.world.tasks import ALL_TASKS, Goals, Task, draw_tasks, success
 
-Expert = Callable[[TabletopState, Tensor], Tensor]
+Expert = Callable[[TabletopState, Goals], Tensor]
 CHUNK = 4096  # episodes simulated together
 
 
@@ -69,14 +71,15 @@ class Episodes:
 
 def record(
     n_episodes: int,
-    tasks: tuple[Task, ...] = PICK_TASKS,
+    tasks: tuple[Task, ...] = ALL_TASKS,
     seed: int = 0,
     device: str = "cpu",
     *,
     objects: int = OBJECTS,
-    expert: Expert = pick_expert,
-    max_steps: int = 30,
+    expert: Expert = scripted,
+    max_steps: int = 40,
     disturbance: float = 0.15,
+    scene: Callable[..., TabletopState] = scene,
 ) -> Episodes:
     """Let the expert solve ``n_episodes`` random scenes; episode i has the seed ``seed + i``.
 
@@ -92,10 +95,10 @@ def record(
         if first - seed > 4 * n_episodes + CHUNK:
             raise ValueError("This expert fails in most scenes, so there is nothing to record. Try another expert or tasks.")
         seeds = torch.arange(first, first + min(CHUNK, missing), device=device)
-        part = _simulate(seeds, tasks, objects, expert, max_steps, disturbance)
+        part = _simulate(seeds, tasks, partial(scene, objects=objects), expert, max_steps, disturbance)
         parts.append(part)
         missing, first = missing - len(part), first + len(seeds)
-    return _joined(parts, tasks)
+    return joined(parts, tasks)
 
 
 def _disturbed(state: TabletopState, action: Tensor, probability: float) -> Tensor:
@@ -110,30 +113,32 @@ def _disturbed(state: TabletopState, action: Tensor, probability: float) -> Tens
 
 
 def _simulate(
-    seeds: Tensor, tasks: tuple[Task, ...], objects: int, expert: Expert, max_steps: int, disturbance: float
+    seeds: Tensor, tasks: tuple[Task, ...], scene: Callable, expert: Expert, max_steps: int, disturbance: float
 ) -> Episodes:
     """One chunk of episodes, all tables at once; frames come out sorted by episode, then time."""
     task = draw_tasks(seeds, tasks)
-    target = torch.tensor([t.kind for t in tasks], device=seeds.device)[task]
-    state = reset(seeds, draw_kinds(seeds, target, objects))
+    goals = Goals.of(tasks, seeds.device)[task]
+    state = scene(seeds, goals)
     stop = SPACE.index("terminate")
-    length = torch.zeros_like(seeds)
-    won = torch.zeros_like(seeds, dtype=torch.bool)
-    states, actions = [], []
+    length, won = torch.zeros_like(seeds), torch.zeros_like(seeds, dtype=torch.bool)
+    going = torch.arange(len(seeds), device=seeds.device)  # tables still at work; the finished ones cost nothing more
+    states, actions, rows, times = [], [], [], []
     for t in range(max_steps):
-        action = expert(state, target)
+        action = expert(state, goals[going])
         states.append(state)
         actions.append(action)
+        rows.append(going)
+        times.append(torch.full_like(going, t))
         state = step(state, _disturbed(state, action, disturbance))
-        ended = (action[:, stop] > 0) & (length == 0)
-        length = torch.where(ended, t + 1, length)
-        won |= ended & success(state, target)
-        if (length > 0).all():
+        ended = action[:, stop] > 0
+        length[going[ended]] = t + 1
+        won[going[ended]] = success(state, goals[going])[ended]
+        going, state = going[~ended], state[~ended]
+        if not len(going):
             break
-    keep = won.nonzero()[:, 0]
-    time = torch.arange(len(states), device=seeds.device)
-    used = time < length[keep, None]  # (E, t)
-    order = (time * len(seeds) + keep[:, None])[used]  # row in the stack of all steps
+    row, keep = torch.cat(rows), won.nonzero()[:, 0]
+    order = (row * max_steps + torch.cat(times)).argsort()
+    order = order[won[row[order]]]
     episode = torch.arange(len(keep), device=seeds.device).repeat_interleave(length[keep])
     tape = StateTape.from_states(stack(states)[order], episode)
     return Episodes(tape, torch.cat(actions)[order], _starts(length[keep]), length[keep], task[keep], tasks)
@@ -143,7 +148,8 @@ def _starts(length: Int[Tensor, " E"]) -> Int[Tensor, " E"]:
     return length.cumsum(0) - length
 
 
-def _joined(parts: list[Episodes], tasks: tuple[Task, ...]) -> Episodes:
+def joined(parts: list[Episodes], tasks: tuple[Task, ...]) -> Episodes:
+    """All the episodes of ``parts``, in order; they share their list of tasks."""
     length = torch.cat([p.length for p in parts])
     actions = torch.cat([p.actions for p in parts])
     task = torch.cat([p.task for p in parts])

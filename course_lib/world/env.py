@@ -6,6 +6,7 @@ one physics and one picture. ``import course_lib.world`` registers ``course_lib/
 """
 
 import string
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -16,13 +17,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from course_lib.world import tasks as tasks_
-from course_lib.world.objects import NAMES, kind_index
+from course_lib.world.objects import kind_index
 from course_lib.world.render import label_names, render, segment
-from course_lib.world.tabletop import SPACE, TabletopState, reset, stack, step
-from course_lib.world.tasks import PICK_TASKS, Task, find_task
+from course_lib.world.scenes import OBJECTS, scene
+from course_lib.world.tabletop import SPACE, TabletopState, stack, step
+from course_lib.world.tasks import ALL_TASKS, Goals, Task, find_task
 
 ENV_ID = "course_lib/Tabletop-v0"
-MAX_STEPS = 30
+MAX_STEPS = 40  # per task: 13 s of a robot at 3 Hz; an undisturbed expert needs 5 to 20
 _SENTENCE = Text(160, min_length=1, charset=string.ascii_letters + string.digits + " .,!?'-:")
 
 
@@ -33,33 +35,37 @@ def _observation_space(size: int) -> Dict:
 class TabletopVectorEnv(VectorEnv):
     """N tables, one instruction each.
 
-    Description: a robot arm over a table sees the table from above at an angle and is asked to pick one of the objects.
+    Description: a robot arm over a table sees the table from above at an angle and is asked for one of RT-1's eight
+        skills: pick, move near, place upright, knock over, open or close a drawer, place into, pick from.
     Action space: ``Box`` of 11 numbers in ``ActionSpace.workbook()``'s order and units; beyond the limits is clipped;
         ``terminate`` >= 0.5 ends the episode; NaN or a wrong shape raise ValueError.
     Observation space: ``image`` uint8 (64, 64, 3) and ``instruction``, a sentence.
-    Starting state: objects at random places at least 8.8 cm apart, open gripper above the middle. All of it, and all
-        later noise, follows from the episode's seed. ``options``: ``task`` (a sentence, a Task, or one per table) and
-        ``kinds`` (names of the objects on every table).
+    Starting state: see ``scenes``; open gripper above the middle. All of it, and all later noise, follows from the
+        episode's seed. ``options``: ``task`` (a sentence or a Task; a tuple of them is done one after another; a list has
+        one entry per table) and ``kinds`` (names of the objects on every table, or a list of such lists, one per table).
     Reward: 1 on the last step of a successful episode, else 0. ``info["success"]`` says whether the task is done now.
-    Episode end: terminated when the policy says so, truncated after ``max_steps``. The step after the end resets
-        (``AutoresetMode.NEXT_STEP``).
-    Arguments: ``tasks`` to draw from, ``objects`` on the table, picture ``size``, ``max_steps``, ``device``.
+    Episode end: terminated when the policy says so, truncated after ``max_steps`` per task. The step after the end
+        resets (``AutoresetMode.NEXT_STEP``). In a chain of tasks, a stop with the task done leads to the next one.
+    Arguments: ``tasks`` to draw from, ``objects`` on the table, picture ``size``, ``max_steps``, ``device``, and ``scene``,
+        which makes the tables (``scenes.scene``, or for example ``scenes.two_mode``).
     """
 
     def __init__(
         self,
         num_envs: int = 1,
         *,
-        tasks: tuple[Task, ...] = PICK_TASKS,
-        objects: int = tasks_.OBJECTS,
+        tasks: tuple[Task, ...] = ALL_TASKS,
+        objects: int = OBJECTS,
         size: int = 64,
         max_steps: int = MAX_STEPS,
         device: str = "cpu",
         render_mode: str | None = None,
+        scene: Callable[..., TabletopState] = scene,
     ):
         if not tasks:
-            raise ValueError("Expected at least one task to draw from, got none. Try tasks=PICK_TASKS.")
+            raise ValueError("Expected at least one task to draw from, got none. Try tasks=ALL_TASKS.")
         self.num_envs, self.tasks, self.objects, self.size = num_envs, tuple(tasks), objects, size
+        self._scene = scene
         self.max_steps, self.device, self.render_mode = max_steps, torch.device(device), render_mode
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 3, "autoreset_mode": AutoresetMode.NEXT_STEP}
         self.single_observation_space = _observation_space(size)
@@ -83,7 +89,8 @@ class TabletopVectorEnv(VectorEnv):
         unknown = set(self._options) - {"task", "kinds"}
         if unknown:
             raise ValueError(f"Options are 'task' and 'kinds', got {sorted(unknown)}.")
-        self._task = [None] * self.num_envs
+        self._chain: list[tuple[Task, ...]] = [()] * self.num_envs
+        self._stage = np.zeros(self.num_envs, int)
         self.state = self._fresh(seeds, range(self.num_envs))
         self._over = np.zeros(self.num_envs, bool)
         return self._observe(), self._info()
@@ -92,23 +99,30 @@ class TabletopVectorEnv(VectorEnv):
         """New tables for ``rows``; remembers their tasks."""
         seed = torch.tensor(seeds, device=self.device)
         drawn = tasks_.draw_tasks(seed, self.tasks).tolist()
-        asked = self._options.get("task")
+        asked = self._per_table("task", str | Task | tuple)
         for i, row in enumerate(rows):
-            one = asked[row] if isinstance(asked, list | tuple) else asked
-            self._task[row] = self.tasks[drawn[i]] if one is None else one if isinstance(one, Task) else find_task(one)
-        names = self._options.get("kinds")
-        if names is None:
-            target = torch.tensor([self._task[row].kind for row in rows], device=self.device)
-            kinds = tasks_.draw_kinds(seed, target.clamp(min=0), self.objects)
-        else:
-            kinds = torch.tensor([[kind_index(name) for name in names]], device=self.device).expand(len(seed), -1)
-        state = reset(seed, kinds)
-        for i, row in enumerate(rows):
-            kind = self._task[row].kind
-            if kind >= 0 and kind not in kinds[i].tolist():
-                there = ", ".join(NAMES[k] for k in kinds[i].tolist())
-                raise ValueError(f"{self._task[row].sentence!r} needs a {NAMES[kind]}, but on the table are: {there}.")
-        return state
+            chain = self.tasks[drawn[i]] if asked[row] is None else asked[row]
+            chain = chain if isinstance(chain, tuple) else (chain,)
+            self._chain[row] = tuple(task if isinstance(task, Task) else find_task(task) for task in chain)
+            self._stage[row] = 0
+        goals = Goals.of([self._chain[row][0] for row in rows], self.device)
+        if self._options.get("kinds") is None:
+            return self._scene(seed, goals, self.objects)
+        names = [self._per_table("kinds", str)[row] for row in rows]
+        longest = max(map(len, names))
+        kinds = [[kind_index(name) for name in some] + [-1] * (longest - len(some)) for some in names]
+        return self._scene(seed, goals, kinds=torch.tensor(kinds, device=self.device))
+
+    def _per_table(self, option: str, one: type) -> list:
+        """An option as a list with one entry per table."""
+        value = self._options.get(option)
+        if option == "kinds" and value is not None and value and isinstance(value[0], str):
+            return [list(value)] * self.num_envs
+        if value is None or isinstance(value, one):
+            return [value] * self.num_envs
+        if len(value) != self.num_envs:
+            raise ValueError(f"Expected one {option!r} or {self.num_envs} (one per table), got {len(value)}.")
+        return list(value)
 
     def step(self, actions: np.ndarray):
         """One control step of every table."""
@@ -126,10 +140,15 @@ class TabletopVectorEnv(VectorEnv):
         self.state = step(self.state, actions)
         self._reset_finished(over)
         success = self.success
-        terminated = (actions[:, stop] >= 0.5).cpu().numpy() & ~over
-        truncated = (self.state.step >= self.max_steps).cpu().numpy() & ~terminated & ~over
+        stopped = (actions[:, stop] >= 0.5).cpu().numpy() & ~over
+        lengths = np.array([len(chain) for chain in self._chain])
+        onward = stopped & success & (self._stage < lengths - 1)
+        self._stage += onward
+        terminated = stopped & ~onward
+        truncated = (self.state.step.cpu().numpy() >= self.max_steps * lengths) & ~terminated & ~over
         self._over = terminated | truncated
-        reward = (success & self._over).astype(np.float64)
+        success = self.success if onward.any() else success
+        reward = (success & (self._stage == lengths - 1) & self._over).astype(np.float64)
         return self._observe(), reward, terminated, truncated, self._info()
 
     def _reset_finished(self, over: np.ndarray) -> None:
@@ -142,23 +161,31 @@ class TabletopVectorEnv(VectorEnv):
             self.state = stack(tables)
 
     @property
-    def target(self) -> torch.Tensor:
-        """Kind that each table's task is about, (N,); -1 for a free sentence."""
-        return torch.tensor([task.kind for task in self._task], device=self.device)
+    def current_tasks(self) -> list[Task]:
+        """The task each table is at now (of a chain: the current one)."""
+        return [chain[stage] for chain, stage in zip(self._chain, self._stage, strict=True)]
+
+    @property
+    def goals(self) -> Goals:
+        """The same as tensors."""
+        return Goals.of(self.current_tasks, self.device)
 
     @property
     def success(self) -> np.ndarray:
-        """Whether each table's task is done now, bool (N,)."""
-        return tasks_.success(self.state, self.target).cpu().numpy()
+        """Whether each table's current task is done now, bool (N,)."""
+        return tasks_.success(self.state, self.goals).cpu().numpy()
 
     def _observe(self) -> dict[str, Any]:
         picture = render(self.state, self.size).cpu().numpy()
-        return {"image": picture, "instruction": tuple(task.sentence for task in self._task)}
+        return {"image": picture, "instruction": tuple(task.sentence for task in self.current_tasks)}
 
     def _info(self) -> dict[str, Any]:
         held = self.state.kind.gather(1, self.state.held.clamp(min=0)[:, None])[:, 0]
-        held = torch.where(self.state.held >= 0, held, -1)
-        return {"success": self.success, "target": self.target.cpu().numpy(), "held": held.cpu().numpy()}
+        goals = self.goals
+        last = self._stage == np.array([len(chain) for chain in self._chain]) - 1
+        out = {"target": goals.kind, "goal": goals.goal, "skill": goals.skill}
+        out["held"] = torch.where(self.state.held >= 0, held, -1)
+        return {"success": self.success & last, "stage": self._stage.copy()} | {k: v.cpu().numpy() for k, v in out.items()}
 
     def render(self):
         """Pictures for people: uint8 (256, 256, 3) per table, as a tuple."""
@@ -195,7 +222,7 @@ class TabletopEnv(gymnasium.Env):
     @staticmethod
     def _first(observation: dict, info: dict) -> tuple[dict, dict]:
         one = {"image": observation["image"][0], "instruction": observation["instruction"][0]}
-        return one, {"success": bool(info["success"][0]), "target": int(info["target"][0]), "held": int(info["held"][0])}
+        return one, {name: value[0].item() for name, value in info.items()}
 
     def render(self) -> np.ndarray | None:
         """A 256-pixel picture for people."""
