@@ -92,7 +92,7 @@ def record(
         raise ValueError(f"Expected n_episodes >= 1 and 0 <= disturbance < 1, got {n_episodes} and {disturbance}.")
     parts, missing, first = [], n_episodes, seed
     while missing > 0:
-        if first - seed > 4 * n_episodes + CHUNK:
+        if first - seed > 4 * n_episodes + 64:
             raise ValueError("This expert fails in most scenes, so there is nothing to record. Try another expert or tasks.")
         seeds = torch.arange(first, first + min(CHUNK, missing), device=device)
         part = _simulate(seeds, tasks, partial(scene, objects=objects), expert, max_steps, disturbance)
