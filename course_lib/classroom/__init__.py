@@ -5,13 +5,15 @@ nothing. A heavy part's front door is named in ``_HOMES`` and loaded when asked 
 """
 
 _HOMES = {
+    "ActionTokenSliders": "action_sliders",
     "AttentionWidget": "widgets",
+    "FilmDial": "film_dial",
     "attention_figure": "plots",
     "attention_shares": "attention_trace",
     "watch": "attention_trace",
 }
 
-__all__ = ["AttentionWidget", "attention_figure", "attention_shares", "watch"]
+__all__ = ["ActionTokenSliders", "AttentionWidget", "FilmDial", "attention_figure", "attention_shares", "watch"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,43 @@
+"""What the small widgets of the lessons share: controls.js and controls.css, and a picture in words where no kernel runs."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+from IPython.display import HTML, display
+
+HERE = Path(__file__).parent
+
+
+def script(name: str) -> str:
+    """The browser side of a widget: ``controls.js`` and ``name``.js as one script, so that nothing is left to fetch."""
+    return (HERE / "controls.js").read_text(encoding="utf-8") + (HERE / f"{name}.js").read_text(encoding="utf-8")
+
+
+def style(name: str) -> str:
+    """``controls.css`` and ``name``.css."""
+    return (HERE / "controls.css").read_text(encoding="utf-8") + (HERE / f"{name}.css").read_text(encoding="utf-8")
+
+
+class LessonWidget(anywidget.AnyWidget):
+    """A widget that lives in the browser alone once it is there, with a still for readers without a kernel.
+
+    A subclass gives ``still_html(css_class)``: a <figure> of that class that says with a picture or a table, and in
+    words, what the widget would show. The live widget's script hides it.
+    """
+
+    still = traitlets.Unicode().tag(sync=True)  # CSS class of the still
+
+    def still_html(self, css_class: str) -> str:
+        """The <figure>; its class must be ``css_class``."""
+        raise NotImplementedError
+
+    def _ipython_display_(self, **_: Any) -> None:
+        digest = hashlib.sha256(self.still_html("").encode()).hexdigest()[:12]  # the same still has the same bytes
+        self.still = f"lesson-still-{digest}"
+        display(HTML(self.still_html(self.still)))
+        data, metadata = self._repr_mimebundle_()
+        data["text/plain"] = "An interactive picture: run this notebook to use it."
+        display(data, metadata=metadata, raw=True)

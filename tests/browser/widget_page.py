@@ -1,0 +1,48 @@
+"""What the browser tests of widgets share: a notebook with one cell, and what everyone must be able to read and use."""
+
+import json
+import urllib.request
+
+from lab_page import open_notebook, run_all_cells, wait_finished, wait_kernel_idle
+
+
+def run_cell(page, lab, name, source):
+    """Make the notebook ``name`` with one code cell, open it, and run it to the end."""
+    cell = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "execution_count": None, "source": source.strip()}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    body = json.dumps({"type": "notebook", "format": "json", "content": notebook}).encode()
+    request = urllib.request.Request(f"{lab}/api/contents/{name}", body, {"Content-Type": "application/json"}, method="PUT")
+    urllib.request.urlopen(request, timeout=30).close()
+    open_notebook(page, name)
+    wait_kernel_idle(page)
+    run_all_cells(page)
+    wait_finished(page)
+
+
+def change_theme(page, theme):
+    """``theme``: "Light" or "Dark"."""
+    page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {theme}' }})")
+    page.wait_for_function(f"document.body.dataset.jpThemeLight === '{str(theme == 'Light').lower()}'")
+    page.wait_for_function("!document.querySelector('#jupyterlab-splash')")
+
+
+# WCAG's contrast of a text with what lies behind it, for every kind of text there is; 4.5 is enough for small letters.
+CONTRAST = """root => {
+    const linear = c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    const light = rgb => [0.2126, 0.7152, 0.0722].reduce((sum, part, i) => sum + part * linear(rgb[i] / 255), 0);
+    const numbers = colour => colour.match(/[0-9.]+/g).map(Number);
+    const behind = node => {
+        const colour = numbers(getComputedStyle(node).backgroundColor);
+        return colour[3] === 0 ? behind(node.parentElement) : colour;
+    };
+    const tags = ["p", "td", "th", "small", "legend", "label", "caption", "figcaption", "output", "select", "button",
+        "[type=submit]", "[type=text]"];
+    return Object.fromEntries(tags.filter(tag => root.querySelector(tag)).map(tag => {
+        const node = root.querySelector(tag);
+        const pair = [light(numbers(getComputedStyle(node).color)), light(behind(node))].sort((a, b) => a - b);
+        return [tag, (pair[1] + 0.05) / (pair[0] + 0.05)];
+    }));
+}"""
+NAMELESS = """root => [...root.querySelectorAll("button, input, select, canvas:not([aria-hidden])")]
+    .filter(node => !(node.textContent.trim() || node.ariaLabel || node.labels?.length)).map(node => node.outerHTML)"""
