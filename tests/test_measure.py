@@ -4,27 +4,28 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.measure import rollout, success_rate, wilson
-from course_lib.world import TabletopEnv, TabletopVectorEnv, pick_expert
+from course_lib.measure import rollout, success_by, success_rate, wilson
+from course_lib.world import ExpertPolicy, TabletopEnv, TabletopVectorEnv
+from course_lib.world.tasks import SKILLS
 
 
-class Expert:
-    """The scripted expert as a Policy that peeks into the environment's state."""
+class Expert(ExpertPolicy):
+    """The scripted expert; counts how often it is told that an episode begins."""
 
-    def __init__(self, env):
-        self.env, self.resets = env, 0
-
-    def act(self, observation):
-        return pick_expert(self.env.state, self.env.target).numpy()
+    resets = 0
 
     def reset(self):
         self.resets += 1
 
 
 class Still:
-    """Does nothing."""
+    """Does nothing; remembers what it heard."""
+
+    def __init__(self):
+        self.heard = []
 
     def act(self, observation):
+        self.heard.append(list(observation["instruction"]))
         return np.zeros((len(observation["image"]), 11), np.float32)
 
     def reset(self):
@@ -53,6 +54,64 @@ def test_the_policy_is_reset_before_each_group():
     expert, seen = Expert(env), []
     rollout(expert, env, 10, progress=lambda done, n: seen.append((done, n)))
     assert expert.resets == 3 and seen == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_a_film_shows_what_the_camera_saw_from_the_first_frame_to_the_last():
+    env = TabletopVectorEnv(4, size=32)
+    outcomes = rollout(Expert(env), env, 10, seed=20, film=6)
+    assert [len(film) for film in outcomes.films] == (outcomes.length[:6] + 1).tolist()
+    env.reset(seed=[25, 26, 27, 28])  # the sixth episode again, step by step
+    frames, expert = [env.reset(seed=[25, 26, 27, 28])[0]["image"][0]], ExpertPolicy(env)
+    for _ in range(outcomes.length[5]):
+        frames.append(env.step(expert.act({}))[0]["image"][0])
+    assert np.array_equal(outcomes.films[5], np.stack(frames))
+
+
+def test_the_policy_hears_each_sentence_of_a_chain():
+    chain = ("pick apple", "place apple into bowl")
+    env = TabletopVectorEnv(2)
+    options = {"task": chain, "kinds": ["apple", "bowl", "sponge"]}
+    heard = []
+
+    class Listening(Expert):
+        def act(self, observation):
+            heard.append(observation["instruction"][0])
+            return super().act(observation)
+
+    outcomes = rollout(Listening(env), env, 2, options=options)
+    assert set(heard) == set(chain) and heard == sorted(heard) and outcomes.success.all()
+    assert outcomes.instruction == [chain[0]] * 2
+
+
+def test_a_finished_table_keeps_its_sentence_and_its_notes():
+    class Impatient(Still):
+        def act(self, observation):
+            action = super().act(observation)
+            action[0, -1] = len(self.heard) == 1  # the first table stops at once and begins another episode
+            return action
+
+    policy, env = Impatient(), TabletopVectorEnv(2, max_steps=6)
+    outcomes = rollout(policy, env, 2)
+    assert outcomes.length.tolist() == [1, 6] and outcomes.stopped.tolist() == [True, False]
+    assert outcomes.failure == ["stopped early", "timeout"]
+    assert all(heard == policy.heard[0] for heard in policy.heard)
+
+
+def test_the_bar_counts_the_episodes_that_are_over(capsys):
+    env = TabletopVectorEnv(4)
+    rollout(Expert(env), env, 6, progress=True)
+    assert "6/6" in capsys.readouterr().err
+
+
+def test_success_is_reported_per_group():
+    env = TabletopVectorEnv(16)
+    outcomes = rollout(Expert(env), env, 32)
+    skills = [SKILLS[k] for k in outcomes.skill]
+    rates = success_by(outcomes, skills)
+    assert sum(rate.n for rate in rates.values()) == 32
+    assert {name: rate.n for name, rate in rates.items()} == {name: skills.count(name) for name in rates}
+    with pytest.raises(ValueError, match=r"one group per episode \(32\)"):
+        success_by(outcomes, ["pick"])
 
 
 def test_a_single_environment_or_no_episode_is_refused():

@@ -1,11 +1,12 @@
 """Success rates that carry their uncertainty."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from course_lib.measure.rollout import Outcomes
+from course_lib.measure.outcomes import Outcomes
 
 
 class Rate(NamedTuple):
@@ -36,3 +37,11 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> Rate:
 def success_rate(outcomes: Outcomes) -> Rate:
     """The part of the episodes that succeeded, with its 95% interval."""
     return wilson(int(np.sum(outcomes.success)), len(outcomes.success))
+
+
+def success_by(outcomes: Outcomes, groups: Sequence[str]) -> dict[str, Rate]:
+    """The success rate of each group; ``groups`` names the group of each episode, such as its skill or instruction."""
+    if len(groups) != len(outcomes):
+        raise ValueError(f"Expected one group per episode ({len(outcomes)}), got {len(groups)}.")
+    names = np.asarray(groups)
+    return {name: success_rate(outcomes.where(names == name)) for name in dict.fromkeys(groups)}

@@ -113,7 +113,7 @@ class TabletopVectorEnv(VectorEnv):
         kinds = [[kind_index(name) for name in some] + [-1] * (longest - len(some)) for some in names]
         return self._scene(seed, goals, kinds=torch.tensor(kinds, device=self.device))
 
-    def _per_table(self, option: str, one: type) -> list:
+    def _per_table(self, option: str, one: Any) -> list:
         """An option as a list with one entry per table."""
         value = self._options.get(option)
         if option == "kinds" and value is not None and value and isinstance(value[0], str):
