@@ -7,9 +7,12 @@ import torch
 from course_lib.world import tabletop
 from course_lib.world.drawings import Pen
 from course_lib.world.objects import KINDS, NAMES, kind_index
-from course_lib.world.render import TILT, label_names, render, segment
+from course_lib.world.fixtures import TILT
+from course_lib.world.render import label_names, render, segment
 from course_lib.world.sprites import VIEW
-from course_lib.world.tabletop import replace, reset
+from dataclasses import replace
+
+from course_lib.world.tabletop import reset
 
 
 def scene(n=4, kinds=(0, 3, 5)):

@@ -1,128 +1,92 @@
 """From state to picture: uint8 (N, H, W, 3), or the label of what each pixel shows.
 
-The camera looks down at an angle: a point at height z appears ``TILT * z`` metres further up. Together with the shadow on
-the table and a size that grows with height, that is what a policy can see of the third dimension. The camera rides on
-the mobile base, so moving the base moves the picture (its turn moves the objects; the texture only slides).
+``layout`` says which sprites lie where, back to front; here they are laid over the table top, one sprite of every table at
+a time. A pixel is one int32, 0x00BBGGRR, and red and blue are blended in one multiplication: about six times faster than
+a canvas of floats. ``plain_render`` does the same one pixel and one channel at a time.
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Int32, UInt8
 from torch import Tensor
 
+from course_lib.world.layout import Sprites, sprites_of
 from course_lib.world.objects import NAMES
-from course_lib.world.sprites import GRIPPER_CLOSED, GRIPPER_OPEN, SHADOW, SHIFTS, VIEW, SpriteTable, sprite_table
-from course_lib.world.tabletop import TabletopState
+from course_lib.world.sprites import SHIFTS, VIEW, SpriteTable, sprite_table
+from course_lib.world.state import TabletopState
+from course_lib.world.textures import EXPOSURE, ground
 
-TILT = 0.45  # apparent metres up the picture per metre of height
-TEXTURES = 24
-CHUNK = 256  # frames drawn together: enough to amortise the calls, small enough for the cache
-
-
-@dataclass
-class _Layer:
-    """One sprite per table: what to draw, where (metres, frame of the base), and how bright."""
-
-    kind: Tensor  # (N,) drawing, -1 for nothing
-    xyz: Tensor  # (N, 3)
-    yaw: Tensor  # (N,)
-    scale: Tensor  # (N,)
-    tint: Tensor  # (N,)
-    label: int  # 0 for shadows
+CANVAS, GPU_CANVAS = {"cpu": 1 << 22}, 1 << 28  # pixels drawn together: amortises the calls, stays in the cache
+RED_BLUE, GREEN = 0xFF00FF, 0xFF00
 
 
-def _in_view(state: TabletopState, xyz: Float[Tensor, "N K 3"]) -> Float[Tensor, "N K 3"]:
-    """Table coordinates into the frame of the base."""
-    dx, dy = (xyz[..., :2] - state.base[:, None, :2]).unbind(-1)
-    cos, sin = state.base[:, 2:].cos(), state.base[:, 2:].sin()  # (N, 1)
-    return torch.stack([cos * dx + sin * dy, cos * dy - sin * dx, xyz[..., 2]], -1)
+def placed(at: Float[Tensor, "N J 2"], size: int) -> tuple[Int[Tensor, "N J 2"], Int[Tensor, "N J 2"]]:
+    """Row and column of the pixel at a sprite's middle, and the shift within that pixel in steps of 1 / SHIFTS."""
+    x, y = at.unbind(-1)
+    steps = (torch.stack([0.5 - y / VIEW, x / VIEW + 0.5], -1) * (size * SHIFTS)).round().long()
+    return steps.div(SHIFTS, rounding_mode="floor"), steps % SHIFTS
 
 
-def _layers(state: TabletopState) -> list[_Layer]:
-    """Back to front: objects on the table, shadows of what is up, the held object, the gripper."""
-    N, K = state.kind.shape
-    xyz = _in_view(state, state.xyz)
-    ones = torch.ones(N, device=xyz.device)
-    yaw = state.yaw - state.base[:, 2:]
-    held = torch.arange(K, device=xyz.device) == state.held[:, None]  # (N, K)
-    scale = state.size * (1 + 1.2 * xyz[..., 2])
-    in_hand, rest = [], []
-    for k in range(K):
-        kind = state.kind[:, k]
-        parts = (xyz[:, k], yaw[:, k], scale[:, k], state.tint[:, k], k + 1)
-        rest.append(_Layer(torch.where(held[:, k], -1, kind), *parts))
-        in_hand.append(_Layer(torch.where(held[:, k], kind, -1), *parts))
-    ground = state.gripper * ones.new_tensor([1, 1, 0])
-    spread = 0.92 + 1.4 * state.gripper[:, 2]
-    shadow = _Layer(torch.full_like(state.held, SHADOW), ground, 0 * ones, spread, ones, 0)
-    hand = torch.where(state.closed, GRIPPER_CLOSED, GRIPPER_OPEN)
-    size = 1 + 0.6 * state.gripper[:, 2]
-    return [*rest, shadow, *in_hand, _Layer(hand, state.gripper, state.wrist[:, 2], size, ones, K + 1)]
+def _layers(sprites: Sprites, table: SpriteTable, value: Int32[Tensor, "N J"]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Back to front, at most one sprite per table: its pixels on the flat canvas, their colours, and its ``value``."""
+    S, M = table.size, table.margin
+    pixel, shift = placed(sprites.at, S)
+    seen = ((pixel > -M) & (pixel < S + M)).all(-1) & (sprites.drawing >= 0)
+    origin = torch.arange(len(sprites), device=pixel.device)[:, None] * (S + M) + M + 1  # first row of each picture
+    middle = (origin + pixel[..., 0]) * (S + M) + pixel[..., 1]
+    number = table.number(sprites.drawing.clamp(min=0), sprites.angle, sprites.scale, shift)
+    for seen_, number_, middle_, value_ in zip(seen.T, number.T, middle.T.int(), value.T, strict=True):
+        who = seen_.nonzero()[:, 0]
+        if len(who):
+            owner, offset, colour = table.pixels(number_[who])
+            yield offset + middle_[who].index_select(0, owner), colour, value_[who].index_select(0, owner)
 
 
-def _placed(layer: _Layer, table: SpriteTable) -> tuple[Tensor, Tensor, Tensor]:
-    """Which tables show the layer, which tile, and the pixels (row-major, in a canvas with a margin of one tile)."""
-    S, P = table.size, table.tile
-    column = (layer.xyz[:, 0] / VIEW + 0.5) * S
-    row = (0.5 - (layer.xyz[:, 1] + TILT * layer.xyz[:, 2]) / VIEW) * S
-    corner = torch.stack([row, column], -1) - P / 2 + P  # canvas coordinates of the tile's corner
-    half = (corner * SHIFTS).round().long()
-    whole, shift = half.div(SHIFTS, rounding_mode="floor"), half % SHIFTS
-    inside = ((whole >= 0) & (whole <= S + P)).all(-1) & (layer.kind >= 0)
-    who = inside.nonzero()[:, 0]
-    tile = table.index(layer.kind[who], layer.yaw[who], layer.scale[who], shift[who])
-    span = torch.arange(P, device=who.device)
-    width = S + 2 * P
-    pixel = (whole[who, 0, None] + span)[:, :, None] * width + (whole[who, 1, None] + span)[:, None]
-    return who, tile, (pixel + who[:, None, None] * width * width).flatten()
+def _canvas(N: int, table: SpriteTable) -> tuple[Int32[Tensor, " all"], Int32[Tensor, "N S S"]]:
+    """A flat canvas, and its visible part. What a sprite leaves over an edge falls into the margin.
+
+    The margin right of a row is also the one left of the next row, and the one below a picture the one above the next.
+    """
+    W = table.size + table.margin
+    flat = torch.empty((N * W + table.margin + 1) * W, dtype=torch.int32, device=table.device)
+    return flat, flat[(table.margin + 1) * W :].view(N, W, W)[:, : table.size, : table.size]
 
 
-@lru_cache(maxsize=8)
-def _textures(size: int, device: str) -> UInt8[Tensor, "X S S 3"]:
-    """Table tops: wood, stone and plain, each twice the picture's size so that it can slide under a moving base."""
-    random = torch.Generator().manual_seed(92)
-    woods = [[188, 150, 112], [168, 128, 92], [206, 178, 142], [150, 146, 140], [196, 194, 186], [136, 108, 84]]
-    palette = torch.tensor([*woods, [176, 164, 132], [160, 172, 170]])
-    grid = torch.arange(2 * size) / size * 64  # measured in pixels of the 64-pixel picture: the same wood at any size
-    out = []
-    for number in range(TEXTURES):
-        a, b, c, phase = torch.rand(4, generator=random).tolist()
-        waves = (grid[:, None] * (0.5 + a) + 3 * ((grid[None] * 0.05 * (1 + b)) + 6.28 * phase).sin()).sin()
-        coarse = torch.rand(1, 1, 32, 32, generator=random) - 0.5
-        blotch = torch.nn.functional.interpolate(coarse, size=(2 * size, 2 * size), mode="bicubic")[0, 0]
-        shade = 1 + (0.045 * waves * (number % 8 < 6)) + 0.12 * (0.4 + c) * blotch
-        out.append((palette[number % 8] * shade[..., None]).clamp(0, 255))
-    return torch.stack(out).to(torch.uint8).to(device)
+def _blend(flat: Int32[Tensor, " all"], pixel: Tensor, colour: Tensor, tint: Tensor) -> None:
+    """Lay colours over the canvas: colour * tint / 256 + old * keep / 256, in every channel, rounded down.
+
+    Premultiplied colour and keep add up to 255 at most and tint to 256, so no channel ever runs into the next one.
+    """
+    pixel = pixel.long()
+    old = flat.index_select(0, pixel)
+    keep = (colour >> 24) & 255
+    red_blue = (((colour & RED_BLUE) * tint + (old & RED_BLUE) * keep) >> 8) & RED_BLUE
+    green = (((colour >> 8) & 255) * tint + ((old >> 8) & 255) * keep) & GREEN
+    flat.scatter_(0, pixel, red_blue | green)
 
 
-def _background(state: TabletopState, size: int) -> Float[Tensor, "N S S 3"]:
-    textures = _textures(size, str(state.base.device))
-    offset = state.table // TEXTURES % 64 * size // 64  # where on its table top a table lies, in rows
-    slide = (state.base[:, :2] / VIEW * size).round().long()
-    span = torch.arange(size, device=slide.device)
-    rows = ((offset - slide[:, 1])[:, None] + span) % (2 * size)  # (N, S)
-    strips = textures[(state.table % TEXTURES)[:, None], rows]  # (N, S, 2 S, 3): whole rows copy fast
-    if not slide[:, 0].any():
-        return strips[:, :, :size].float()
-    columns = (slide[:, :1] + span) % (2 * size)
-    return strips.gather(2, columns[:, None, :, None].expand(-1, size, -1, 3)).float()
+def _light(picture: Int32[Tensor, "N S S"], light: Float[Tensor, "N 3"], out: UInt8[Tensor, "N S S 3"]) -> None:
+    """Packed colours under a coloured light, as bytes, into ``out``."""
+    level = (light * (EXPOSURE * 256)).round().int()[:, :, None, None]
+    for channel in range(3):
+        value = (picture >> (8 * channel)).bitwise_and_(255).mul_(level[:, channel]).bitwise_right_shift_(8)
+        out[..., channel] = value.clamp_(max=255)
 
 
-def _draw(state: TabletopState, table: SpriteTable) -> UInt8[Tensor, "N S S 3"]:
-    N, S, P = len(state), table.size, table.tile
-    canvas = torch.empty(N, S + 2 * P, S + 2 * P, 3, device=state.base.device)  # the margin is never looked at
-    canvas[:, P:-P, P:-P] = _background(state, S)
-    flat = canvas.view(-1, 3)
-    for layer in _layers(state):
-        who, tile, pixel = _placed(layer, table)
-        rgba = table.tiles(tile).float()  # (M, P, P, 4) premultiplied
-        colour = rgba[..., :3] * layer.tint[who, None, None, None]
-        keep = (1 - rgba[..., 3:] / 255).reshape(-1, 1)
-        flat.index_copy_(0, pixel, flat.index_select(0, pixel).mul_(keep).add_(colour.reshape(-1, 3)))
-    picture = canvas[:, P:-P, P:-P] * state.light[:, None, None]
-    return picture.clamp(0, 255).to(torch.uint8)
+def _draw(state: TabletopState, table: SpriteTable, out: UInt8[Tensor, "N S S 3"]) -> None:
+    flat, picture = _canvas(len(state), table)
+    picture.copy_(ground(state, table.size))
+    sprites = sprites_of(state)
+    tint = (sprites.tint * (256 / EXPOSURE)).round().int().clamp(0, 256)
+    for pixel, colour, tint_ in _layers(sprites, table, tint):
+        _blend(flat, pixel, colour, tint_)
+    _light(picture, state.light, out)
+
+
+def _chunks(state: TabletopState, table: SpriteTable) -> Iterator[slice]:
+    count = max(1, CANVAS.get(state.base.device.type, GPU_CANVAS) // (table.size + table.margin) ** 2)
+    return (slice(i, min(i + count, len(state))) for i in range(0, len(state), count))
 
 
 def render(state: TabletopState, size: int = 64) -> UInt8[Tensor, "N S S 3"]:
@@ -130,29 +94,34 @@ def render(state: TabletopState, size: int = 64) -> UInt8[Tensor, "N S S 3"]:
     _check_size(size)
     table = sprite_table(size, str(state.base.device))
     with torch.no_grad():
-        return torch.cat([_draw(state[i : i + CHUNK], table) for i in range(0, len(state), CHUNK)])
+        out = torch.empty(len(state), size, size, 3, dtype=torch.uint8, device=state.base.device)
+        for part in _chunks(state, table):
+            _draw(state[part], table, out[part])
+        return out
 
 
 def segment(state: TabletopState, size: int = 64) -> Int[Tensor, "N S S"]:
-    """What each pixel shows: 0 the table, k + 1 the object at place k, K + 1 the gripper."""
+    """What each pixel shows: 0 the table (also in shadow), k + 1 the object at place k, K + 1 the gripper, K + 2 the
+    cabinet, K + 3 and K + 4 its left and its right drawer (see ``label_names``)."""
     _check_size(size)
     table = sprite_table(size, str(state.base.device))
-    N, P = len(state), table.tile
-    labels = torch.zeros(N, size + 2 * P, size + 2 * P, dtype=torch.long, device=state.base.device)
-    flat = labels.view(-1)
-    for layer in _layers(state):
-        if layer.label == 0:
-            continue
-        _, tile, pixel = _placed(layer, table)
-        solid = (table.tiles(tile)[..., 3] > 127).flatten()
-        flat[pixel[solid]] = layer.label
-    return labels[:, P:-P, P:-P].clone()
+    out = []
+    for part in _chunks(state, table):
+        flat, picture = _canvas(part.stop - part.start, table)
+        picture.zero_()
+        sprites = sprites_of(state[part])
+        for pixel, colour, label in _layers(sprites, table, sprites.label.int()):
+            solid = (((colour >> 24) & 255) < 128) & (label > 0)
+            flat[pixel[solid]] = label[solid]
+        out.append(picture.long())
+    return torch.cat(out)
 
 
 def label_names(state: TabletopState) -> list[str]:
-    """Names of ``segment``'s labels for the first table of ``state``."""
+    """Names of ``segment``'s labels for the first table of ``state``; the cabinet's only if it has one."""
     objects = [NAMES[k] if k >= 0 else "nothing" for k in state.kind[0].tolist()]
-    return ["table", *objects, "gripper"]
+    cabinet = ["cabinet", "left drawer", "right drawer"] if bool(state.cabinet[0]) else []
+    return ["table", *objects, "gripper", *cabinet]
 
 
 def _check_size(size: int) -> None:
