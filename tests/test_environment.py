@@ -78,6 +78,10 @@ def test_the_lock_for_tests_contains_the_lock_for_learners():
     assert pins("requirements.txt").items() <= pins("requirements-test.txt").items()
 
 
+def test_the_tests_try_what_the_extra_for_robot_data_brings():
+    assert set(EXTRAS["lerobot"]) <= set(EXTRAS["test"])
+
+
 def test_learners_do_not_get_the_tools_of_instructors():
     assert "nbgrader" in pins("requirements-test.txt") and "nbgrader" not in pins("requirements.txt")
 
