@@ -1,15 +1,13 @@
 """RT1Config: every number of RT-1 in one place, with the presets paper() and tiny()."""
 
 import dataclasses
-import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import torch
 
 from course_lib.actions import ActionDim, ActionSpace, ActionTokenizer
+from course_lib.configs import build, changed, check_positive, check_types
 
 SPACES = {"official": ActionSpace.official, "workbook": ActionSpace.workbook}
 
@@ -25,8 +23,8 @@ class Stage:
     channels: int  # width of the output
 
     def __post_init__(self):
-        _check_types(type(self), vars(self))
-        _check_positive(self, ("repeats", "kernel", "stride", "expansion", "channels"))
+        check_types(type(self), vars(self))
+        check_positive(self, ("repeats", "kernel", "stride", "expansion", "channels"))
         _check_kernel("stage", self.kernel, self.stride)
 
 
@@ -48,7 +46,7 @@ class EfficientNetConfig:
     map_positions: bool = False  # add a learned table of places to the feature map (not in RT-1; see MapPositions)
 
     def __post_init__(self):
-        _check_types(type(self), vars(self))
+        check_types(type(self), vars(self))
         if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
             raise ValueError(f"stages is a non-empty tuple of Stage(...), got {self.stages!r}.")
         sizes = (
@@ -60,7 +58,7 @@ class EfficientNetConfig:
             "top_channels",
             "out_channels",
         )
-        _check_positive(self, sizes)
+        check_positive(self, sizes)
         _check_kernel("stem", self.stem_kernel, self.stem_stride)
         if not 0 <= self.drop_connect < 1 or not 0 < self.se_ratio <= 1 or not 0 < self.norm_momentum <= 1:
             raise ValueError(
@@ -90,14 +88,14 @@ class EfficientNetConfig:
         """EfficientNet-B3 at 300 x 300 with a 1 x 1 convolution to 512, as in RT-1."""
         table = [(2, 3, 1, 1, 24), (3, 3, 2, 6, 32), (3, 5, 2, 6, 48), (5, 3, 2, 6, 96), (5, 5, 1, 6, 136)]
         stages = tuple(Stage(*row) for row in [*table, (6, 5, 2, 6, 232), (2, 3, 1, 6, 384)])
-        return _change(cls(300, 300, 40, 3, 2, stages, 1536, 512), changes)
+        return changed(cls(300, 300, 40, 3, 2, stages, 1536, 512), changes, _nested)
 
     @classmethod
     def tiny(cls, **changes: Any) -> "EfficientNetConfig":
         """A few blocks for 64 x 64 pictures, to an 8 x 8 map. The stem's kernel is wider than its stride: no gaps."""
         stages = (Stage(1, 3, 1, 1, 32), Stage(2, 3, 2, 2, 48), Stage(2, 3, 1, 3, 64))
         tiny = cls(64, 64, 32, 6, 4, stages, 96, 96, drop_connect=0.0, norm_momentum=0.05, map_positions=True)
-        return _change(tiny, changes)
+        return changed(tiny, changes, _nested)
 
 
 @dataclass(frozen=True)
@@ -126,11 +124,11 @@ class RT1Config:
     action_embedding: bool = False  # RT-1's embedding of action tokens, which its code multiplies by zero (dead weights)
 
     def __post_init__(self):
-        _check_types(type(self), vars(self))
+        check_types(type(self), vars(self))
         if isinstance(self.action_space, str):
             object.__setattr__(self, "action_space", _known_space(self.action_space))
         sizes = ("bins", "image_height", "image_width", "history", "image_tokens", "token_learner_hidden")
-        _check_positive(self, (*sizes, "instruction_dim", "width", "layers", "heads", "key_dim"))
+        check_positive(self, (*sizes, "instruction_dim", "width", "layers", "heads", "key_dim"))
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is a part from 0 to below 1, got {self.dropout}.")
         self.tokenizer()  # checks bins and rounding
@@ -154,7 +152,7 @@ class RT1Config:
         """RT-1 as published: EfficientNet-B3, 8 layers of 8 heads x 128, 114 positions, 35,252,128 parameters."""
         sizes = {"width": 512, "layers": 8, "heads": 8, "key_dim": 128, "dropout": 0.1, "instruction_dim": 512}
         door = {"image_height": 256, "image_width": 320, "action_space": "official", "rounding": "floor"}
-        return _change(cls(EfficientNetConfig.b3(), action_embedding=True, **sizes, **door), changes)
+        return changed(cls(EfficientNetConfig.b3(), action_embedding=True, **sizes, **door), changes, _nested)
 
     @classmethod
     def multirobot(cls, **changes: Any) -> "RT1Config":
@@ -164,7 +162,7 @@ class RT1Config:
     @classmethod
     def tiny(cls, **changes: Any) -> "RT1Config":
         """The same code with small numbers: 544,416 parameters, for our 64 x 64 tabletop."""
-        return _change(cls(EfficientNetConfig.tiny()), changes)
+        return changed(cls(EfficientNetConfig.tiny()), changes, _nested)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists: what a checkpoint keeps as JSON. ``from_dict`` is the way back."""
@@ -179,7 +177,7 @@ class RT1Config:
     @classmethod
     def from_dict(cls, plain: Any) -> "RT1Config":
         """The configuration that ``to_dict`` wrote. Raises ValueError for unknown, missing or ill-typed entries."""
-        return _build(cls, plain)
+        return build(cls, plain, _nested)
 
     def fake_batch(self, batch: int = 2, seed: int = 0) -> dict[str, torch.Tensor]:
         """A legal training batch of noise, to try things out: images, instruction, actions, valid (see RT1.loss)."""
@@ -200,61 +198,15 @@ def _known_space(name: str) -> ActionSpace:
     return SPACES[name]()
 
 
-def _build(kind: type, plain: Any) -> Any:
-    """A dataclass from what to_dict wrote; unknown, missing and ill-typed entries raise a readable ValueError."""
-    if not isinstance(plain, Mapping):
-        raise ValueError(f"Expected the fields of {kind.__name__} as a mapping, got {plain!r}.")
-    _check_names(kind, plain)
-    missing = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING and f.name not in plain]
-    if missing:
-        raise ValueError(f"{kind.__name__} also needs {', '.join(missing)}. Got only {', '.join(plain) or 'nothing'}.")
-    values = {name: _nested(name, value) for name, value in plain.items()}
-    _check_types(kind, values)
-    return kind(**values)
-
-
 def _nested(name: str, value: Any) -> Any:
     """The dataclasses inside, from mappings and lists."""
     if name == "trunk" and not isinstance(value, EfficientNetConfig):
-        return _build(EfficientNetConfig, value)
+        return build(EfficientNetConfig, value, _nested)
     if name == "stages" and isinstance(value, list | tuple):
-        return tuple(stage if isinstance(stage, Stage) else _build(Stage, stage) for stage in value)
+        return tuple(stage if isinstance(stage, Stage) else build(Stage, stage) for stage in value)
     if name == "action_space" and isinstance(value, list):
-        return ActionSpace(tuple(_build(ActionDim, {**d, "classes": tuple(d.get("classes", ()))}) for d in value))
+        return ActionSpace(tuple(build(ActionDim, {**d, "classes": tuple(d.get("classes", ()))}) for d in value))
     return value
-
-
-def _change(config: Any, changes: Mapping[str, Any]) -> Any:
-    """A copy with some fields changed; unknown names and ill-typed values raise ValueError."""
-    return _build(type(config), {f.name: getattr(config, f.name) for f in dataclasses.fields(config)} | dict(changes))
-
-
-def _check_names(kind: type, plain: Mapping[str, Any]) -> None:
-    names = [f.name for f in dataclasses.fields(kind)]
-    for name in plain:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(names)}."
-            raise ValueError(f"{kind.__name__} has no field {name!r}. {hint}")
-
-
-def _check_types(kind: type, values: Mapping[str, Any]) -> None:
-    """Every value has its annotated type; an int may stand for a float, a bool never for a number."""
-    for f in dataclasses.fields(kind):
-        if f.name not in values:
-            continue
-        value = values[f.name]
-        kinds = get_args(f.type) if isinstance(f.type, UnionType) else (get_origin(f.type) or f.type,)
-        kinds = (*kinds, int) if float in kinds else kinds
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            names = " or ".join(kind.__name__ for kind in kinds)
-            raise ValueError(f"{kind.__name__}.{f.name} is {names}, got {value!r} ({type(value).__name__}).")
-
-
-def _check_positive(config: Any, names: tuple[str, ...]) -> None:
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{type(config).__name__}.{name} must be at least 1, got {getattr(config, name)}.")
 
 
 def _check_kernel(where: str, kernel: int, stride: int) -> None:

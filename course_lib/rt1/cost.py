@@ -1,41 +1,9 @@
-"""What a control step costs: operations and bytes of each part, counted from the configuration.
-
-Counted are multiplications and additions of convolutions and matrix products (2 per weight and use), as usual;
-normalisation, activations and softmax are left out (under 2% of the operations, but not of the time). Bytes are what
-must move at least: every weight once, and the input and output of every counted layer once.
-"""
+"""What a control step of RT-1 costs: operations and bytes of each part, counted as ``course_lib.costs`` says."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from course_lib.costs import Cost, Use, dense, matmul, only_weights, total
 from course_lib.rt1.config import RT1Config
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Operations and bytes of one part."""
-
-    flops: int  # multiplications and additions
-    weights: int  # bytes of its weights
-    activations: int  # bytes read and written between its layers
-
-    @property
-    def bytes(self) -> int:
-        """All bytes that must move."""
-        return self.weights + self.activations
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.flops + other.flops, self.weights + other.weights, self.activations + other.activations)
-
-
-@dataclass(frozen=True)
-class Use:
-    """A layer at work: its weights, and the numbers it reads and writes."""
-
-    flops: int
-    weights: int
-    read: int
-    written: int
 
 
 def rt1_cost(config: RT1Config, *, weight_bytes: int = 4, activation_bytes: int = 4) -> dict[str, Cost]:
@@ -45,14 +13,7 @@ def rt1_cost(config: RT1Config, *, weight_bytes: int = 4, activation_bytes: int 
     2 for bfloat16.
     """
     parts = {"encoder": _encoder(config), "token_learner": _token_learner(config), "decoder": _decoder(config)}
-    return {name: _sum(uses, weight_bytes, activation_bytes) for name, uses in parts.items()}
-
-
-def _sum(uses: Iterator[Use], weight_bytes: int, activation_bytes: int) -> Cost:
-    flops = weights = moved = 0
-    for use in uses:
-        flops, weights, moved = flops + use.flops, weights + use.weights, moved + use.read + use.written
-    return Cost(flops, weights * weight_bytes, moved * activation_bytes)
+    return {name: total(uses, weight_bytes, activation_bytes) for name, uses in parts.items()}
 
 
 def _conv(place: tuple[int, int], inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Use:
@@ -62,18 +23,9 @@ def _conv(place: tuple[int, int], inputs: int, outputs: int, kernel: int = 1, st
     return Use(2 * weights * small, weights + norm, place[0] * place[1] * inputs, small * outputs)
 
 
-def _dense(rows: int, inputs: int, outputs: int) -> Use:
-    return Use(2 * rows * inputs * outputs, (inputs + 1) * outputs, rows * inputs, rows * outputs)
-
-
-def _matmul(rows: int, inner: int, columns: int, times: int) -> Use:
-    """A product of two activations: no weights."""
-    return Use(2 * times * rows * inner * columns, 0, times * (rows + columns) * inner, times * rows * columns)
-
-
 def _film(config: RT1Config, channels: int) -> Iterator[Use]:
-    yield _dense(1, config.instruction_dim, channels)
-    yield _dense(1, config.instruction_dim, channels)
+    yield dense(1, config.instruction_dim, channels)
+    yield dense(1, config.instruction_dim, channels)
 
 
 def _encoder(config: RT1Config) -> Iterator[Use]:
@@ -89,8 +41,8 @@ def _encoder(config: RT1Config) -> Iterator[Use]:
                 yield _conv(place, channels, inner)
             yield _conv(place, inner, inner, stage.kernel, stride, groups=inner)
             place = (place[0] // stride, place[1] // stride)
-            yield _dense(1, inner, hidden)
-            yield _dense(1, hidden, inner)
+            yield dense(1, inner, hidden)
+            yield dense(1, hidden, inner)
             yield _conv(place, inner, stage.channels)
             yield from _film(config, stage.channels)
             channels = stage.channels
@@ -100,29 +52,29 @@ def _encoder(config: RT1Config) -> Iterator[Use]:
     yield Use(to_map.flops, to_map.weights - 2 * trunk.out_channels, to_map.read, to_map.written)  # has no BatchNorm
     yield from _film(config, trunk.out_channels)
     if trunk.map_positions:
-        yield Use(0, cells * trunk.out_channels, 0, 0)
+        yield only_weights(cells * trunk.out_channels)
 
 
 def _token_learner(config: RT1Config) -> Iterator[Use]:
     cells, channels = config.trunk.map_size[0] * config.trunk.map_size[1], config.trunk.out_channels
-    yield Use(0, 2 * channels, 0, 0)  # LayerNorm
-    yield _dense(cells, channels, config.token_learner_hidden)
-    yield _dense(cells, config.token_learner_hidden, config.image_tokens)
-    yield _matmul(config.image_tokens, cells, channels, 1)
+    yield only_weights(2 * channels)  # LayerNorm
+    yield dense(cells, channels, config.token_learner_hidden)
+    yield dense(cells, config.token_learner_hidden, config.image_tokens)
+    yield matmul(config.image_tokens, cells, channels, 1)
 
 
 def _decoder(config: RT1Config) -> Iterator[Use]:
     width, inner, length = config.width, config.heads * config.key_dim, config.positions
-    yield _dense(config.history * config.image_tokens, config.trunk.out_channels, width)  # the action zeros cost nothing
-    yield Use(0, (length + 1) * width, 0, 0)  # positions
+    yield dense(config.history * config.image_tokens, config.trunk.out_channels, width)  # the action zeros cost nothing
+    yield only_weights((length + 1) * width)  # positions
     for i in range(config.layers):
         rows = config.action_dims if i == config.layers - 1 else length  # the last layer answers only where it is read
-        yield Use(0, 4 * width, 0, 0)  # two LayerNorms
-        yield _dense(rows, width, inner)  # queries
-        yield _dense(length, width, inner)  # keys
-        yield _dense(length, width, inner)  # values
-        yield _matmul(rows, config.key_dim, length, config.heads)
-        yield _matmul(rows, length, config.key_dim, config.heads)
-        yield _dense(rows, inner, width)
-        yield _dense(rows, width, width)
-    yield _dense(config.action_dims, width, config.bins)
+        yield only_weights(4 * width)  # two LayerNorms
+        yield dense(rows, width, inner)  # queries
+        yield dense(length, width, inner)  # keys
+        yield dense(length, width, inner)  # values
+        yield matmul(rows, config.key_dim, length, config.heads)
+        yield matmul(rows, length, config.key_dim, config.heads)
+        yield dense(rows, inner, width)
+        yield dense(rows, width, width)
+    yield dense(config.action_dims, width, config.bins)
