@@ -56,7 +56,7 @@ def _gripper(pen: Pen, half_gap: float):
 
 
 def _shadow(pen: Pen):
-    pen.ellipse(0.08, 0.2, 0.92, 0.8, (0, 0, 0, 105))
+    pen.ellipse(0.08, 0.2, 0.92, 0.8, (0, 0, 0, 90))
     pen.image = pen.image.filter(ImageFilter.GaussianBlur(pen.size * 0.05))
 
 
@@ -64,7 +64,7 @@ def _metres(pen: Pen, size: float, anchor: float) -> Callable[..., None]:
     """A function that fills a box given in metres, y up, with a height above the table for each of its edges."""
 
     def box(
-        x0: float, x1: float, low: float, high: float, fill: tuple, z0: float = 0.0, z1: float = 0.0, radius: float = 0.0
+        x0: float, x1: float, low: float | int, high: float | int, fill: tuple, z0: float = 0.0, z1: float = 0.0, radius: float = 0.0
     ):
         down, up = (0.5 - (y + TILT * z - anchor) / size for y, z in ((low, z0), (high, z1)))
         pen.box(0.5 + x0 / size, up, 0.5 + x1 / size, down, fill, radius / size)

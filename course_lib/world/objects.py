@@ -36,7 +36,7 @@ _CAN = {"category": "drink", "height": 0.075, "radius": 0.026, "stands": True}
 
 
 def _block(colour: str) -> Kind:
-    return Kind(f"{colour} block", 0.06, "block", colour, "block", 0.045, 0.03)
+    return Kind(f"{colour} block", 0.064, "block", colour, "block", 0.045, 0.03)
 
 
 def _plate(colour: str) -> Kind:
@@ -75,7 +75,6 @@ KINDS: tuple[Kind, ...] = (
     *map(_card, range(1, 7)),
 )
 NAMES: tuple[str, ...] = tuple(kind.name for kind in KINDS)
-UNSEEN: tuple[str, ...] = ("strawberry", "lemon", "brush", "pencil", "milk carton")  # in web data only, never in robot data
 
 
 def kind_index(name: str) -> int:

@@ -28,6 +28,7 @@ from course_lib.world.state import (  # part of what a table is: named here too
     stack,
     tips,
 )
+from course_lib.world.textures import seen_tables
 
 __all__ = [
     "CABINET_FRONT",
@@ -120,7 +121,7 @@ def reset(seed: Int[Tensor, " N"], kind: Int[Tensor, "N K"], cabinet: Bool[Tenso
         cabinet=cabinet,
         drawer=torch.zeros(N, 2, device=device),
         base=torch.zeros(N, 3, device=device),
-        table=(draw(7) * 1_000_000).long().reshape(N),
+        table=seen_tables(draw(7)),
         light=0.9 + 0.16 * draw(8, 3),
         camera=(draw(10, 2) - 0.5) * 0.02,
     )

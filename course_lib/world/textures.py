@@ -1,9 +1,10 @@
 """Table tops: 24 textures, of which six are held out, and what of them the camera sees.
 
 ``state.table`` says which texture lies under a table and where on it the table is: ``table % TEXTURES`` is the texture,
-``table // TEXTURES`` the place. Textures 0 ... SEEN_TEXTURES - 1 (wood, plain, speckled counters in calm colours) are for
-training; the others look clearly different (chequered and striped cloth, marble, slate, tiles, dots) and are only for
-the question whether a policy survives a background that it never saw. ``table_number`` builds the numbers.
+``table // TEXTURES`` the place (``table_number`` and ``seen_tables`` make the numbers). Textures 0 ... SEEN_TEXTURES - 1
+(wood, plain and speckled counters in calm colours) are for training; the others look clearly different (chequered and
+striped cloth, marble, slate, tiles, dots) and are only for the question whether a policy survives a background that it
+never saw.
 """
 
 import math
@@ -31,6 +32,12 @@ def table_number(texture: Int[Tensor, " N"], place: Int[Tensor, " N"]) -> Int[Te
             f"Textures are 0 ... {TEXTURES - 1} (from {SEEN_TEXTURES} on: held out), got {texture.tolist()[:8]}."
         )
     return place % PLACES * TEXTURES + texture
+
+
+def seen_tables(u: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
+    """``state.table`` from random numbers in [0, 1): every texture for training at every place alike."""
+    number = (u * (SEEN_TEXTURES * PLACES)).long()
+    return table_number(number // PLACES, number)
 
 
 def _noise(random: torch.Generator, cells: tuple[int, int], side: int) -> Float[Tensor, "side side"]:
