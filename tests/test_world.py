@@ -1,100 +1,16 @@
-"""Tasks, experts and the Gymnasium environments."""
+"""The Gymnasium environments."""
 
 import gymnasium
 import numpy as np
 import pytest
-import torch
 from gymnasium.utils.env_checker import check_env
 
-from course_lib.world import PICK_TASKS, TabletopEnv, TabletopVectorEnv, Task, known_instructions, tasks
-from course_lib.world.experts import pick_expert
-from course_lib.world.objects import NAMES
-from course_lib.world.tabletop import SPACE, replace, reset, step
-
-
-def expert_episodes(n, seed=0):
-    """(success, stopped) after letting the expert work."""
-    seeds = torch.arange(seed, seed + n)
-    target = torch.tensor([task.kind for task in PICK_TASKS])[tasks.draw_tasks(seeds)]
-    state = reset(seeds, tasks.draw_kinds(seeds, target))
-    stopped = torch.zeros(n, dtype=torch.bool)
-    for _ in range(30):
-        action = pick_expert(state, target)
-        after = step(state, action)
-        state = tables_or(stopped, state, after)
-        stopped |= action[:, -1] > 0
-    return tasks.success(state, target), stopped
-
-
-def tables_or(keep, old, new):
-    """Rows of ``old`` where ``keep``, else of ``new``."""
-    return type(old)(
-        **{
-            name: torch.where(keep.view(-1, *[1] * (value.ndim - 1)), value, getattr(new, name))
-            for name, value in vars(old).items()
-        }
-    )
-
-
-def test_the_expert_picks_the_asked_object_in_at_least_98_percent_and_stops_itself():
-    success, stopped = expert_episodes(1000)
-    assert success.float().mean() >= 0.98 and stopped.all()
-
-
-def test_the_expert_recovers_from_the_wrong_object_in_its_hand():
-    seeds = torch.arange(50)
-    state = reset(seeds, torch.tensor([[0, 1, 2]]).expand(50, -1))
-    grip = torch.zeros(50, len(SPACE))
-    grip[:, 6] = 1
-    state = step(replace(state, gripper=torch.cat([state.xyz[:, 1, :2], torch.full((50, 1), 0.02)], 1)), grip)
-    assert (state.held == 1).all()
-    target = torch.zeros(50, dtype=torch.long)
-    done = torch.zeros(50, dtype=torch.bool)
-    for _ in range(30):
-        state = step(state, pick_expert(state, target))
-        done |= tasks.success(state, target)
-    assert done.all()
-
-
-def test_expert_steps_lie_on_whole_centimetres():
-    seeds = torch.arange(100)
-    state = reset(seeds, torch.tensor([[0, 1, 2]]).expand(100, -1))
-    centimetres = pick_expert(state, torch.zeros(100, dtype=torch.long))[:, :3] * 100
-    assert torch.allclose(centimetres, centimetres.round(), atol=1e-4) and centimetres.abs().max() <= 5
-
-
-def test_success_needs_the_right_object_and_the_height():
-    state = reset(torch.tensor([0]), torch.tensor([[4, 5, 6]]))
-    up = replace(state, held=torch.tensor([1]), gripper=torch.tensor([[0.0, 0.0, 0.12]]))
-    assert tasks.success(up, torch.tensor([5])).item()
-    assert not tasks.success(up, torch.tensor([4])).item()
-    assert not tasks.success(replace(up, gripper=torch.tensor([[0.0, 0.0, 0.08]])), torch.tensor([5])).item()
-    assert not tasks.success(replace(up, held=torch.tensor([-1])), torch.tensor([5])).item()
-    assert not tasks.success(up, torch.tensor([-1])).item()
-
-
-def test_the_target_is_always_on_the_table_among_different_objects():
-    seeds = torch.arange(300)
-    target = seeds % len(NAMES)
-    kinds = tasks.draw_kinds(seeds, target, 4)
-    assert (kinds == target[:, None]).any(1).all()
-    assert all(len(set(row)) == 4 for row in kinds.tolist())
-    with pytest.raises(ValueError, match="1 to 8 different objects"):
-        tasks.draw_kinds(seeds, target, 9)
-
-
-def test_instructions_are_unique_and_found_again_however_they_are_spelled():
-    assert len(set(known_instructions())) == len(known_instructions()) == 5 * len(NAMES)
-    assert tasks.find_task("  Pick up the Coke can. ").kind == NAMES.index("coke can")
-    assert tasks.find_task("could you hand me the sponge please").kind == NAMES.index("sponge")
-    with pytest.raises(ValueError, match="with one of: apple"):
-        tasks.find_task("make tea")
-
-
-def test_a_missing_target_is_named_with_what_is_there():
-    state = reset(torch.tensor([0]), torch.tensor([[0, 1, 2]]))
-    with pytest.raises(ValueError, match="There is no hammer on table 0: it holds apple, banana, orange"):
-        tasks.target_place(state, torch.tensor([NAMES.index("hammer")]))
+from course_lib.measure import rollout
+from course_lib.world import ExpertPolicy, TabletopEnv, TabletopVectorEnv, Task
+from course_lib.world.chains import STORIES, draw_chain
+from course_lib.world.objects import NAMES, kind_index
+from course_lib.world.scenes import two_mode
+from course_lib.world.tasks import SKILLS
 
 
 @pytest.mark.filterwarnings("error")
@@ -142,9 +58,9 @@ def test_an_episode_is_cut_off_after_max_steps():
 def test_reward_is_one_only_on_the_last_step_of_a_success():
     env = TabletopVectorEnv(1)
     env.reset(seed=1, options={"task": "pick the apple"})
-    rewards, over = [], False
+    rewards, over, expert = [], False, ExpertPolicy(env)
     while not over:
-        _, reward, terminated, truncated, info = env.step(pick_expert(env.state, env.target).numpy())
+        _, reward, terminated, truncated, info = env.step(expert.act({}))
         rewards.append(float(reward[0]))
         over = terminated[0] or truncated[0]
     assert rewards[-1] == 1 and sum(rewards) == 1 and info["success"][0]
@@ -154,7 +70,7 @@ def test_options_choose_the_task_and_the_objects():
     env = TabletopEnv()
     observation, info = env.reset(seed=0, options={"task": "lift the cup", "kinds": ["cup", "apple"]})
     assert observation["instruction"] == "lift the cup" and info["target"] == NAMES.index("cup")
-    assert env.labels == ["table", "cup", "apple", "gripper"]
+    assert env.labels[:4] == ["table", "cup", "apple", "gripper"]
     free = Task(-1, "bring me something yellow")
     assert env.reset(seed=0, options={"task": free, "kinds": ["banana"]})[0]["instruction"] == free.sentence
 
@@ -165,6 +81,7 @@ def test_options_choose_the_task_and_the_objects():
         ({"task": "lift the cup", "kinds": ["apple"]}, "needs a cup, but on the table are: apple"),
         ({"kinds": ["aple"]}, "Did you mean apple"),
         ({"tusk": "x"}, "Options are 'task' and 'kinds'"),
+        ({"task": ["lift the cup"] * 3}, "Expected one 'task' or 1 .one per table., got 3"),
         ({"task": "do a dance"}, "No task matches 'do a dance'"),
     ],
 )
@@ -185,3 +102,58 @@ def test_bad_actions_are_explained_and_change_nothing():
         TabletopVectorEnv(1).step(np.zeros((1, 11)))
     with pytest.raises(ValueError, match="one row per table"):
         env.tables.step(np.zeros((3, 11)))
+
+
+def test_each_table_may_have_its_own_task_and_objects():
+    env = TabletopVectorEnv(2)
+    options = {"task": ["lift the cup", "open left drawer"], "kinds": [["cup", "apple"], ["banana"]]}
+    observation, info = env.reset(seed=0, options=options)
+    assert observation["instruction"] == ("lift the cup", "open left drawer")
+    assert info["skill"].tolist() == [SKILLS.index("pick"), SKILLS.index("open drawer")]
+    assert env.state.kind.tolist() == [[kind_index("cup"), kind_index("apple")], [kind_index("banana"), -1]]
+    assert env.state.cabinet.tolist()[1]
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_chain_of_tasks_goes_on_when_the_policy_stops_with_the_task_done(story):
+    n = 6
+    chains = [draw_chain(seed, story) for seed in range(n)]
+    env = TabletopVectorEnv(n)
+    options = {"task": [chain.tasks for chain in chains], "kinds": [list(chain.kinds) for chain in chains]}
+    outcomes = rollout(ExpertPolicy(env), env, n, seed=0, options=options)
+    assert outcomes.success.all() and outcomes.stopped.all()
+    one = rollout(ExpertPolicy(env), env, n, seed=0, options=options | {"task": [chain.tasks[0] for chain in chains]})
+    assert outcomes.length.mean() > one.length.mean() + 3  # the other skills took their time
+
+
+def test_a_chain_ends_where_the_policy_stops_too_early():
+    env = TabletopEnv()
+    chain = draw_chain(0, "put away")
+    env.reset(seed=0, options={"task": chain.tasks, "kinds": list(chain.kinds)})
+    stop = np.zeros(11, np.float32)
+    stop[-1] = 1
+    _, reward, terminated, _, info = env.step(stop)
+    assert terminated and reward == 0 and not info["success"] and info["stage"] == 0
+
+
+def test_a_chain_is_the_same_for_the_same_seed_and_its_story_must_exist():
+    assert draw_chain(3) == draw_chain(3) and draw_chain(3, "serve").tasks[0].skill == "pick from"
+    with pytest.raises(ValueError, match="Stories are put away"):
+        draw_chain(0, "juggle")
+
+
+def test_with_two_apples_the_expert_takes_either_about_half_of_the_time():
+    env = TabletopVectorEnv(200, scene=two_mode, tasks=(Task(kind_index("apple"), "pick apple"),))
+    expert = ExpertPolicy(env)
+    assert rollout(expert, env, 200).success.all()
+    env.reset(seed=0)
+    first, apples = expert.act({})[:, :2], env.state.xyz[:, :2, :2].numpy()
+    toward = (first[:, None] * (apples - env.state.gripper[:, None, :2].numpy())).sum(-1) > 0
+    assert (toward.sum(1) == 1).all()  # never between the two
+    assert 70 < toward[:, 0].sum() < 130  # 100 +- 4 standard deviations
+
+
+def test_the_expert_of_a_single_environment_acts_for_one_table():
+    env = gymnasium.make("course_lib/Tabletop-v0")
+    env.reset(seed=0)
+    assert ExpertPolicy(env).act({}).shape == (11,)

@@ -15,7 +15,7 @@ import math
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from course_lib.world.objects import KINDS
@@ -88,8 +88,8 @@ def settled(before: TabletopState, state: TabletopState, rolled: Tensor, turned:
     """All objects after the gripper has moved, closed or opened: ``before`` is the state at the start of the step."""
     state = _carried(state, rolled, turned)
     state = _landed(before, state)
-    state = _pushed(before, state)
-    state = _apart(state)
+    state, pushed = _pushed(before, state)
+    state = _apart(state, pushed)
     return _contents(before, state)
 
 
@@ -145,39 +145,59 @@ def _leaning(tilt: Tensor, dropped: Tensor) -> Tensor:
     return torch.where((lean.abs() < UPRIGHT) & ~dropped, 0.0, side)
 
 
-def _pushed(before: TabletopState, state: TabletopState) -> TabletopState:
-    """A closed gripper sweeping low over the table shoves what is in its way ahead of it; tall things topple."""
-    start, end = tips(before)[:, None, :2], tips(state)[:, None, :2]
-    way = end - start  # (N, 1, 2)
-    length = way.norm(dim=-1)  # (N, 1)
-    low = (tips(state)[:, 2:] < LOW) & (tips(before)[:, 2:] < LOW)
-    active = low & (state.closed & before.closed & (state.handle < 0))[:, None] & (length > 1e-4)
+def _pushed(before: TabletopState, state: TabletopState) -> tuple[TabletopState, Bool[Tensor, "N K"]]:
+    """A closed gripper sweeping low over the table shoves what is in its way ahead of it; tall things topple.
+
+    Also returns which objects were pushed: in ``_apart`` they give way to nothing.
+    """
+    low = (tips(state)[:, 2] < LOW) & (tips(before)[:, 2] < LOW)
+    active = low & state.closed & before.closed & (state.handle < 0)
+    pushed = torch.zeros_like(state.kind, dtype=torch.bool)
     if not bool(active.any()):
-        return state
-    along_way = way / length.clamp(min=1e-6)[..., None]
-    offset = state.xyz[..., :2] - start
-    along = (offset * along_way).sum(-1)  # (N, K)
-    lateral = (offset[..., 0] * along_way[..., 1] - offset[..., 1] * along_way[..., 0]).abs()
-    carried = _of(RADIUS, state) * _is(state.held, state)
-    reach = 0.8 * _of(RADIUS, state) + FINGER + 0.8 * carried.amax(-1, keepdim=True)
+        return state, pushed
+    rows, radius = torch.arange(len(state), device=active.device), _of(RADIUS, state)
+    fingers = FINGER + 0.8 * (radius * _is(state.held, state)).amax(-1, keepdim=True)
+    loose = active[:, None] & (state.kind >= 0) & (state.inside < 0) & ~_is(state.held, state) & _of(NARROW, state)
+    start, end, reach = tips(before)[:, :2], tips(state)[:, :2], fingers + 0.8 * radius
+    at, tilt = state.xyz[..., :2], state.tilt
+    for _ in range(2):  # the fingers push the first thing they meet, that one pushes the next
+        hit, shift = _swept(start, end, reach, loose, at)
+        first = hit.int().argmax(-1)
+        start, at = at[rows, first], at + shift
+        end = torch.where(hit.any(-1, keepdim=True), at[rows, first], start)
+        reach = 0.85 * (radius + radius[rows, first, None])
+        side = torch.where(shift[..., 0] < 0, math.pi / 2, -math.pi / 2)  # it falls to where it was pushed
+        topples = hit & _of(STANDS, state) & (tilt.abs() < UPRIGHT) & (shift.norm(dim=-1) > 0.005)
+        tilt, loose, pushed = torch.where(topples, side, tilt), loose & ~hit, pushed | hit
+    return replace(state, xyz=torch.cat([at, state.xyz[..., 2:]], -1), tilt=tilt), pushed
+
+
+def _swept(start: Tensor, end: Tensor, reach: Tensor, loose: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """The first object (N, K) that something on its way from ``start`` to ``end`` meets, and how far it shoves it (N, K, 2)."""
+    length = (end - start).norm(dim=-1, keepdim=True)  # (N, 1)
+    way = ((end - start) / length.clamp(min=1e-6))[:, None]  # (N, 1, 2)
+    offset = at - start[:, None]
+    along = (offset * way).sum(-1)  # (N, K)
+    lateral = (offset[..., 0] * way[..., 1] - offset[..., 1] * way[..., 0]).abs()
     target = length + (reach**2 - lateral**2).clamp(min=0).sqrt()
-    loose = (state.kind >= 0) & (state.inside < 0) & ~_is(state.held, state) & _of(NARROW, state)
-    hit = active & loose & (lateral < reach) & (along > 0) & (along < target)
-    shift = torch.where(hit, target - along, 0.0)[..., None] * along_way
-    side = torch.where(along_way[..., 0] < 0, 1.0, -1.0) * (math.pi / 2)  # falls to where it was pushed (x to the right)
-    topples = hit & _of(STANDS, state) & (state.tilt.abs() < UPRIGHT) & (shift.norm(dim=-1) > 0.005)
-    xyz = state.xyz + torch.cat([shift, torch.zeros_like(shift[..., :1])], -1)
-    return replace(state, xyz=xyz, tilt=torch.where(topples, side, state.tilt))
+    met = loose & (length > 1e-4) & (lateral < reach) & (along > 0) & (along < target)
+    nearest = torch.where(met, along, torch.inf).argmin(-1, keepdim=True)
+    met &= torch.arange(at.shape[1], device=at.device) == nearest
+    return met, torch.where(met, target - along, 0.0)[..., None] * way
 
 
-def _apart(state: TabletopState, rounds: int = 2) -> TabletopState:
-    """Objects that overlap on the table make room, half each; nothing leaves the table or enters the cabinet."""
+def _apart(state: TabletopState, firm: Bool[Tensor, "N K"], rounds: int = 3) -> TabletopState:
+    """Objects that overlap on the table make room, half each, but ``firm`` ones stay and the other goes the whole way.
+
+    Nothing leaves the table or enters the cabinet.
+    """
     K = state.kind.shape[1]
     loose = (state.kind >= 0) & (state.inside < 0) & ~_is(state.held, state)
     solid = loose & _of(NARROW, state)
     radius = _of(RADIUS, state)
     need = 0.85 * (radius[:, :, None] + radius[:, None])  # footprints are round, things are not quite
     pair = solid[:, :, None] & solid[:, None] & ~torch.eye(K, dtype=torch.bool, device=radius.device)
+    give = torch.where(firm[:, :, None], 0.0, torch.where(firm[:, None], 1.0, 0.5))  # (N, K, K): of the first, to the second
     at = state.xyz[..., :2]
     for _ in range(rounds):
         away = at[:, :, None] - at[:, None]  # (N, K, K, 2)
@@ -185,7 +205,7 @@ def _apart(state: TabletopState, rounds: int = 2) -> TabletopState:
         lack = torch.where(pair, (need - gap).clamp(min=0), 0.0)
         if not bool((lack > 0).any()):
             break
-        at = at + 0.5 * (lack[..., None] * away / gap.clamp(min=1e-4)[..., None]).sum(2)
+        at = at + ((give * lack)[..., None] * away / gap.clamp(min=1e-4)[..., None]).sum(2)
     far = torch.where(state.cabinet, CABINET_FRONT, EDGE)[:, None] - torch.where(state.cabinet[:, None], radius, 0.0)
     x, y = at[..., 0].clamp(-EDGE, EDGE), torch.minimum(at[..., 1].clamp(min=-EDGE), far)
     inside = torch.where(loose[..., None], torch.stack([x, y], -1), state.xyz[..., :2])

@@ -46,13 +46,15 @@ class Fixture:
 
 
 def _gripper(pen: Pen, half_gap: float):
-    """Two fingers and a palm; the finger tips are at the centre of the drawing."""
+    """Two fingers and a palm, with a bright line for dark tables; the finger tips are at the centre of the drawing."""
     for side in (-1, 1):
         x = 0.5 + side * half_gap
-        pen.line((x, 0.14), (x, 0.56), fill=DARK, width=0.1)
-        pen.line((x, 0.44), (x, 0.56), fill=TIP, width=0.07)
+        pen.line((x, 0.14), (x, 0.56), fill=DARK, width=0.11)
+        pen.line((x, 0.16), (x, 0.42), fill=METAL, width=0.035)
+        pen.line((x, 0.44), (x, 0.56), fill=TIP, width=0.075)
     pen.box(0.5 - half_gap - 0.06, 0.06, 0.5 + half_gap + 0.06, 0.2, DARK, 0.05)
-    pen.box(0.42, 0.0, 0.58, 0.14, METAL, 0.03)
+    pen.box(0.5 - half_gap, 0.115, 0.5 + half_gap, 0.145, METAL)
+    pen.box(0.42, 0.0, 0.58, 0.15, METAL, 0.03)
 
 
 def _shadow(pen: Pen):
@@ -63,9 +65,7 @@ def _shadow(pen: Pen):
 def _metres(pen: Pen, size: float, anchor: float) -> Callable[..., None]:
     """A function that fills a box given in metres, y up, with a height above the table for each of its edges."""
 
-    def box(
-        x0: float, x1: float, low: float | int, high: float | int, fill: tuple, z0: float = 0.0, z1: float = 0.0, radius: float = 0.0
-    ):
+    def box(x0, x1, low, high, fill, z0=0.0, z1=0.0, radius=0.0):
         down, up = (0.5 - (y + TILT * z - anchor) / size for y, z in ((low, z0), (high, z1)))
         pen.box(0.5 + x0 / size, up, 0.5 + x1 / size, down, fill, radius / size)
 

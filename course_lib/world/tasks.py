@@ -176,6 +176,8 @@ def target_place(state: TabletopState, target: Int[Tensor, " N"]) -> Int[Tensor,
     match = matches(state, target)  # (N, K)
     if not match.any(-1).all():
         row = int((~match.any(-1)).nonzero()[0, 0])
+        if int(target[row]) < 0:
+            raise ValueError(f"The task of table {row} names no object that the expert could fetch.")
         there = ", ".join(NAMES[k] for k in state.kind[row].tolist() if k >= 0)
         raise ValueError(f"There is no {NAMES[int(target[row])]} on table {row}: it holds {there}.")
     taste = chance.uniform(state.seed, torch.zeros_like(state.seed), 23, state.kind.shape[1])
