@@ -49,8 +49,8 @@ def sprites_of(state: TabletopState) -> Sprites:
     return Sprites(**{name: values[rows, order] for name, values in joined.items()})
 
 
-def _in_view(state: TabletopState, xyz: Float[Tensor, "N K 3"]) -> Float[Tensor, "N K 2"]:
-    """Places on the table in the picture."""
+def in_view(state: TabletopState, xyz: Float[Tensor, "N K 3"]) -> Float[Tensor, "N K 2"]:
+    """Places on the table in the picture: metres right of and above its middle."""
     dx, dy = (xyz[..., :2] - state.base[:, None, :2]).unbind(-1)
     yaw = state.base[:, 2:].contiguous()  # contiguous: the same cosine alone or in a batch
     cos, sin = yaw.cos(), yaw.sin()  # (N, 1)
@@ -65,7 +65,7 @@ def _seen(state: TabletopState, xyz: Float[Tensor, "N K 3"]) -> Float[Tensor, "N
 
 def _objects(state: TabletopState) -> Sprites:
     N, K = state.kind.shape
-    at = _in_view(state, state.xyz)
+    at = in_view(state, state.xyz)
     place = torch.arange(K, device=at.device)
     holder = state.inside.clamp(0, K - 1)
     nested = (state.inside >= 0) & (state.inside < K)
@@ -99,7 +99,7 @@ def _cabinet(state: TabletopState) -> Sprites:
     there = state.cabinet[:, None] & torch.cat([state.drawer > SHUT, one[:, :3] > 0], 1)  # a shut drawer is out of sight
     return Sprites(
         drawing=torch.where(there, drawing, -1),
-        at=_in_view(state, torch.stack([x, y, 0 * one], -1)),
+        at=in_view(state, torch.stack([x, y, 0 * one], -1)),
         angle=-state.base[:, 2:] * one,
         scale=one,
         tint=one,
