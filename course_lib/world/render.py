@@ -6,6 +6,7 @@ a canvas of floats. ``plain_render`` does the same one pixel and one channel at 
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int, Int32, UInt8
@@ -36,6 +37,7 @@ def _layers(sprites: Sprites, table: SpriteTable, value: Int32[Tensor, "N J"]) -
     origin = torch.arange(len(sprites), device=pixel.device)[:, None] * (S + M) + M + 1  # first row of each picture
     middle = (origin + pixel[..., 0]) * (S + M) + pixel[..., 1]
     number = table.number(sprites.drawing.clamp(min=0), sprites.angle, sprites.scale, shift)
+    table.make(number[seen])
     for seen_, number_, middle_, value_ in zip(seen.T, number.T, middle.T.int(), value.T, strict=True):
         who = seen_.nonzero()[:, 0]
         if len(who):
@@ -89,11 +91,24 @@ def _chunks(state: TabletopState, table: SpriteTable) -> Iterator[slice]:
     return (slice(i, min(i + count, len(state))) for i in range(0, len(state), count))
 
 
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """Many small operations: on a busy machine, threads that wait for one another made this ten times slower."""
+    before = torch.get_num_threads()
+    if device.type == "cpu" and before > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
 def render(state: TabletopState, size: int = 64) -> UInt8[Tensor, "N S S 3"]:
     """The robot's camera: one uint8 picture per table, ``size`` pixels wide and high, on the state's device."""
     _check_size(size)
     table = sprite_table(size, str(state.base.device))
-    with torch.no_grad():
+    with torch.no_grad(), _one_thread(state.base.device):
         out = torch.empty(len(state), size, size, 3, dtype=torch.uint8, device=state.base.device)
         for part in _chunks(state, table):
             _draw(state[part], table, out[part])
@@ -105,16 +120,17 @@ def segment(state: TabletopState, size: int = 64) -> Int[Tensor, "N S S"]:
     cabinet, K + 3 and K + 4 its left and its right drawer (see ``label_names``)."""
     _check_size(size)
     table = sprite_table(size, str(state.base.device))
-    out = []
-    for part in _chunks(state, table):
-        flat, picture = _canvas(part.stop - part.start, table)
-        picture.zero_()
-        sprites = sprites_of(state[part])
-        for pixel, colour, label in _layers(sprites, table, sprites.label.int()):
-            solid = (((colour >> 24) & 255) < 128) & (label > 0)
-            flat[pixel[solid]] = label[solid]
-        out.append(picture.long())
-    return torch.cat(out)
+    out = torch.empty(len(state), size, size, dtype=torch.long, device=state.base.device)
+    with torch.no_grad(), _one_thread(state.base.device):
+        for part in _chunks(state, table):
+            flat, picture = _canvas(part.stop - part.start, table)
+            picture.zero_()
+            sprites = sprites_of(state[part])
+            for pixel, colour, label in _layers(sprites, table, sprites.label.int()):
+                solid = (((colour >> 24) & 255) < 128) & (label > 0)
+                flat[pixel[solid]] = label[solid]
+            out[part] = picture
+    return out
 
 
 def label_names(state: TabletopState) -> list[str]:

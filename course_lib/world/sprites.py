@@ -104,25 +104,25 @@ class SpriteTable:
         return self._first[drawing] + ((turn * len(SIZES) + size) * SHIFTS + shift[..., 0]) * SHIFTS + shift[..., 1]
 
     def pixels(self, number: Int[Tensor, " M"]) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"], Int[Tensor, " p"]]:
-        """The pixels of these sprites one after the other: whose each is (0 ... M - 1), its offset, its colour.
+        """The pixels of these sprites (of which ``make`` knows) one after the other: whose each is (0 ... M - 1), its
+        offset, its colour.
 
         The offset counts row-major on the canvas from the pixel at the sprite's middle. The colour is 0xKKBBGGRR:
         premultiplied blue, green, red, and how much of what is behind is kept.
         """
         count = self._count.index_select(0, number)
-        if bool((count < 0).any()):
-            self._fill(number[count < 0].unique())
-            count = self._count.index_select(0, number)
         owner = torch.repeat_interleave(count)  # (p,)
         before = count.cumsum(0, dtype=torch.int32) - count
         skip = (self._start.index_select(0, number) - before).index_select(0, owner)
         at = torch.arange(len(owner), dtype=torch.int32, device=owner.device) + skip
         return owner, self._store[0].index_select(0, at), self._store[1].index_select(0, at)
 
-    def _fill(self, number: Int[Tensor, " M"]) -> None:
-        """Make these sprites. Under a lock: several threads may render."""
+    def make(self, number: Int[Tensor, " M"]) -> None:
+        """Make those of these sprites that are not there yet. Under a lock: several threads may render."""
+        if not bool((self._count.index_select(0, number) < 0).any()):
+            return
         with self._lock, torch.inference_mode(False), torch.no_grad():
-            number = number.clone()[self._count[number] < 0]
+            number = number.clone()[self._count[number] < 0].unique()
             drawing = torch.searchsorted(self._first, number, right=True) - 1
             for one in drawing.unique().tolist():
                 for part in number[drawing == one].split(128):

@@ -102,7 +102,7 @@ def _textures(size: int, device: str) -> tuple[Int32[Tensor, " texels"], int]:
     """All textures for pictures of ``size`` pixels as packed colours, row after row, and the texels along a side."""
     L = 1 << max(6, math.ceil(math.log2(PERIOD / VIEW * size)))  # a power of two: wrapping is one bitwise and
     random = torch.Generator().manual_seed(92)
-    fine, out = 512, []
+    fine, out = min(max(2 * L, 256), 512), []
     for number in range(TEXTURES):
         kind = _wood if number < 10 else _counter if number < SEEN_TEXTURES else _held_out
         first = 0 if number < 10 else 10 if number < SEEN_TEXTURES else SEEN_TEXTURES
