@@ -15,7 +15,7 @@ import math
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from course_lib.world.objects import KINDS
@@ -173,7 +173,7 @@ def _pushed(before: TabletopState, state: TabletopState) -> tuple[TabletopState,
 
 
 def _swept(start: Tensor, end: Tensor, reach: Tensor, loose: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """The first object (N, K) that something on its way from ``start`` to ``end`` meets, and how far it shoves it (N, K, 2)."""
+    """The first object (N, K) met on the way from ``start`` to ``end``, and how far it is shoved (N, K, 2)."""
     length = (end - start).norm(dim=-1, keepdim=True)  # (N, 1)
     way = ((end - start) / length.clamp(min=1e-6))[:, None]  # (N, 1, 2)
     offset = at - start[:, None]
@@ -222,3 +222,10 @@ def _contents(before: TabletopState, state: TabletopState) -> TabletopState:
     rides = (state.inside >= 0) & (state.inside == before.inside)
     shift = both.gather(1, state.inside.clamp(0, K + 1)[..., None].expand(-1, -1, 3))
     return replace(state, xyz=torch.where(rides[..., None], state.xyz + shift, state.xyz))
+
+
+def touched(before: TabletopState, after: TabletopState) -> Int[Tensor, " N"]:
+    """Kind of an object that moved in this step without being carried, dropped or riding in something; -1 for none."""
+    still = ~_is(after.held, after) & ~_is(before.held, before) & (after.inside < 0) & (before.inside < 0)
+    moved = ((after.xyz - before.xyz)[..., :2].norm(dim=-1) > 0.003) & still & (after.kind >= 0)
+    return torch.where(moved.any(-1), after.kind.gather(1, moved.int().argmax(-1, keepdim=True))[:, 0], -1)

@@ -16,6 +16,7 @@ from gymnasium.spaces import Box, Dict, Text
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from course_lib.world import contact
 from course_lib.world import tasks as tasks_
 from course_lib.world.objects import kind_index
 from course_lib.world.render import label_names, render, segment
@@ -43,7 +44,10 @@ class TabletopVectorEnv(VectorEnv):
     Starting state: see ``scenes``; open gripper above the middle. All of it, and all later noise, follows from the
         episode's seed. ``options``: ``task`` (a sentence or a Task; a tuple of them is done one after another; a list has
         one entry per table) and ``kinds`` (names of the objects on every table, or a list of such lists, one per table).
-    Reward: 1 on the last step of a successful episode, else 0. ``info["success"]`` says whether the task is done now.
+    Info: ``success`` (is the task done now?), ``skill``, ``target``, ``goal`` (indices; kinds, -1 for none), ``stage`` of a
+        chain, ``held`` and ``touched`` (kind in the hand, kind pushed in this step, -1 for none), ``missed`` (closed on
+        nothing).
+    Reward: 1 on the last step of a successful episode, else 0.
     Episode end: terminated when the policy says so, truncated after ``max_steps`` per task. The step after the end
         resets (``AutoresetMode.NEXT_STEP``). In a chain of tasks, a stop with the task done leads to the next one.
     Arguments: ``tasks`` to draw from, ``objects`` on the table, picture ``size``, ``max_steps``, ``device``, and ``scene``,
@@ -93,6 +97,7 @@ class TabletopVectorEnv(VectorEnv):
         self._stage = np.zeros(self.num_envs, int)
         self.state = self._fresh(seeds, range(self.num_envs))
         self._over = np.zeros(self.num_envs, bool)
+        self._touched = torch.full_like(self.state.held, -1)
         return self._observe(), self._info()
 
     def _fresh(self, seeds: list[int], rows) -> TabletopState:
@@ -136,8 +141,9 @@ class TabletopVectorEnv(VectorEnv):
         stop = SPACE.index("terminate")
         actions = actions.clone()
         actions[:, stop] = actions[:, stop].clamp(0, 1).round()  # NaN stays NaN, for the check in tabletop.step
-        over = self._over
+        over, before = self._over, self.state
         self.state = step(self.state, actions)
+        self._touched = contact.touched(before, self.state)
         self._reset_finished(over)
         success = self.success
         stopped = (actions[:, stop] >= 0.5).cpu().numpy() & ~over
@@ -185,6 +191,9 @@ class TabletopVectorEnv(VectorEnv):
         last = self._stage == np.array([len(chain) for chain in self._chain]) - 1
         out = {"target": goals.kind, "goal": goals.goal, "skill": goals.skill}
         out["held"] = torch.where(self.state.held >= 0, held, -1)
+        out["touched"] = self._touched
+        empty = self.state.closed & (self.state.held < 0) & (self.state.handle < 0)
+        out["missed"] = empty & (goals.skill != tasks_.KNOCK)  # which wants a fist
         return {"success": self.success & last, "stage": self._stage.copy()} | {k: v.cpu().numpy() for k, v in out.items()}
 
     def render(self):
