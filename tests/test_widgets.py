@@ -54,7 +54,7 @@ def test_the_first_rollout_is_there_before_the_browser_asks(widget):
 
 def test_a_new_instruction_is_answered_by_one_frame_of_the_same_scene(widget):
     before = widget.frames[0].image
-    other = next(name for name in widget.header["labels"][1:-1] if name != "apple")
+    other = next(name for name in widget.header["things"] if name != "apple")
     (message,) = from_browser(widget, kind="run", instruction=f"pick {other}", scene=1)
     assert (message["kind"], message["step"], message["header"]["instruction"]) == ("frame", 0, f"pick {other}")
     assert np.array_equal(widget.frames[0].image, before) and len(widget.frames) == 1
@@ -102,7 +102,7 @@ def test_what_cannot_be_run_is_said_in_words_and_the_old_rollout_stays(widget, i
 
 
 def test_an_object_that_is_not_there_is_answered_with_what_is_on_the_table(widget):
-    things = widget.header["labels"][1:-1]
+    things = widget.header["things"]
     missing = next(name for name in widgets.NAMES if name not in things)
     (message,) = from_browser(widget, kind="run", instruction=f"pick {missing}", scene=1)
     assert message["kind"] == "problem" and f"no {missing} on this table. On it: {', '.join(things)}" in message["status"]

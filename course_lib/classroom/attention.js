@@ -138,7 +138,7 @@ class View {
     this.fillTable(header);
     this.text.value = header.instruction;
     this.scene.value = header.scene;
-    this.fillOffers(header.labels.slice(1, -1));
+    this.fillOffers(header.things);
     this.token = Math.min(this.token, header.maps[0]);
     this.step = 0;
     this.grew();

@@ -29,7 +29,7 @@ class Frame:
     """One step, before its action: the camera's picture, the K maps, and where they lie."""
 
     instruction: str  # what the policy heard
-    labels: list[str]  # the table, each object, the gripper: the columns of ``shares``
+    labels: list[str]  # the table, each object, the gripper, parts of a cabinet: the columns of ``shares``
     image: UInt8[np.ndarray, "H W 3"]
     maps: Float[np.ndarray, "K h w"]  # each sums to 1
     shares: Float[np.ndarray, "R L"]  # row 0 all tokens together, then one per token; a column per label; rows sum to 1
@@ -38,6 +38,11 @@ class Frame:
     model_ms: float  # time that the policy took
     success: bool
     over: bool  # the episode ends with this frame
+
+    @property
+    def things(self) -> list[str]:
+        """The objects among the labels."""
+        return self.labels[1 : self.labels.index("gripper")]
 
 
 def free_task(sentence: str) -> Task:

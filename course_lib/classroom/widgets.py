@@ -82,7 +82,7 @@ class AttentionWidget(anywidget.AnyWidget):
         if instruction is None and same:
             instruction = self.frames[0].instruction
         task = None if instruction is None else free_task(instruction)
-        kinds = self.frames[0].labels[1:-1] if same else None
+        kinds = self.frames[0].things if same else None
         number = self._scene if scene is None else scene
         old, env = self._spare
         policy = self._copy_policy(old)
@@ -115,12 +115,13 @@ class AttentionWidget(anywidget.AnyWidget):
 
     def _header(self) -> dict[str, Any]:
         first = self.frames[0]
-        asked = [i for i, name in enumerate(first.labels[1:-1], start=1) if name in first.instruction.lower()]
+        asked = [i for i, name in enumerate(first.things, start=1) if name in first.instruction.lower()]
         return {
             "rollout": self._number,
             "instruction": first.instruction,
             "scene": self._scene,
             "labels": first.labels,
+            "things": first.things,
             "asked": asked[0] if asked else -1,
             "image": list(first.image.shape[:2]),
             "maps": list(first.maps.shape),
@@ -154,7 +155,7 @@ class AttentionWidget(anywidget.AnyWidget):
 
     def _check_there(self, instruction: str, scene: int) -> None:
         """Say what is on the table when the sentence names something that is not."""
-        kind, things = free_task(instruction).kind, self.frames[0].labels[1:-1]
+        kind, things = free_task(instruction).kind, self.frames[0].things
         if scene == self._scene and kind >= 0 and NAMES[kind] not in things:
             raise ValueError(
                 f"There is no {NAMES[kind]} on this table. On it: {', '.join(things)}. "
@@ -203,6 +204,6 @@ def _ending(frames: list[Frame]) -> str:
     last, steps = frames[-1], len(frames) - 1
     if last.success:
         return f"Done after {steps} steps: {frames[0].instruction}."
-    goal = any(name in frames[0].instruction.lower() for name in last.labels[1:-1])
+    goal = any(name in frames[0].instruction.lower() for name in last.things)
     judged = "without success" if goal else "(the sentence names nothing on the table, so success is not judged)"
     return f"Stopped after {steps} steps {judged}."
