@@ -243,7 +243,7 @@ class TabletopEnv(gymnasium.Env):
 
     @property
     def labels(self) -> list[str]:
-        """Names for ``segmentation``: the table, each object, the gripper."""
+        """Names for ``segmentation``: the table, each object, the gripper, and the parts of a cabinet if there is one."""
         return label_names(self.tables.state)
 
 
