@@ -72,18 +72,21 @@ def contact_sheet(outcomes: Outcomes, *, columns: int = 6, rows: int = 12) -> Fi
     films = outcomes.films[:rows]
     if not films:
         raise ValueError("These outcomes hold no films. Try rollout(policy, env, n, film=12).")
-    figure, axes = plt.subplots(len(films), columns, figsize=(1.15 * columns, 1.42 * len(films)), squeeze=False)
+    height = 1.42 * len(films)
+    figure, axes = plt.subplots(len(films), columns, figsize=(1.2 * columns, height), squeeze=False)
     plt.close(figure)  # pyplot forgets it: the notebook shows it once, where it is returned
     for i, (film, row) in enumerate(zip(films, axes, strict=True)):
-        steps = np.linspace(0, len(film) - 1, columns).round().astype(int)
-        for axis, step in zip(row, steps, strict=True):
-            axis.imshow(film[step])
+        for axis in row:
             axis.set_axis_off()
+        steps = sorted(set(np.linspace(0, len(film) - 1, columns).round().astype(int).tolist()))
+        for axis, step in zip(row, steps, strict=False):  # a short film leaves places empty
+            axis.imshow(film[step], interpolation="nearest")
             axis.text(0.03, 0.03, str(step), transform=axis.transAxes, fontsize=6, color="white", bbox=_LABEL)
         words = f"{outcomes.instruction[i]}: {verdict(outcomes, i)}"
         colour = GOOD if outcomes.success[i] else BAD
         row[0].set_title(words, fontsize=8, color=colour, loc="left", pad=3)
-    figure.tight_layout(pad=0.3, h_pad=0.5)
+    # Not tight_layout: it would make the pictures smaller until the longest sentence fits over the first of them.
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.02 / height, top=1 - 0.24 / height, wspace=0.04, hspace=0.2)
     return figure
 
 
