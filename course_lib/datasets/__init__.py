@@ -2,6 +2,7 @@
 
 from course_lib.datasets.episodes import Episodes, record
 from course_lib.datasets.footage import Footage
+from course_lib.datasets.storage import load, record_to
 from course_lib.datasets.windows import Windows
 
-__all__ = ["Episodes", "Footage", "Windows", "record"]
+__all__ = ["Episodes", "Footage", "Windows", "load", "record", "record_to"]
