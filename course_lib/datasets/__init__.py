@@ -1,4 +1,4 @@
-"""What the models learn from: robot episodes, cut into windows."""
+"""What the models learn from: robot episodes, cut into windows, and web pictures with questions."""
 
 from course_lib.datasets.episodes import Episodes, record
 from course_lib.datasets.footage import Footage

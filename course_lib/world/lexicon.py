@@ -6,6 +6,7 @@ hesitate (is the sponge yellow or green?) the lists say so, and no question is a
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from course_lib.world.objects import KINDS, NAMES
 
@@ -114,6 +115,7 @@ def kinds_where(test) -> frozenset[int]:
     return frozenset(k for k in range(len(KINDS)) if test(k))
 
 
+@cache
 def coloured(colour: str) -> tuple[frozenset[int], frozenset[int]]:
     """The kinds of a colour, and those of which one could not be sure."""
     sure = kinds_where(lambda k: colour_of(k) == colour)

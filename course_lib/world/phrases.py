@@ -6,7 +6,7 @@ emergent instructions ("pick up the fruit") are built from the same phrases; wit
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from course_lib.world.lexicon import (
@@ -47,6 +47,10 @@ class Phrase:
     needs: frozenset[int] = _NONE  # kinds that must be there for the phrase to make sense
     plural: bool = False
     accusative: str = ""  # German only: as the object of a verb
+    rivals: frozenset[int] = field(init=False)  # kinds beside which the phrase would be ambiguous
+
+    def __post_init__(self):
+        object.__setattr__(self, "rivals", self.means | self.unsure)
 
     @property
     def language(self) -> str:
@@ -55,9 +59,7 @@ class Phrase:
     def picks_out(self, kind: int, others: Iterable[int]) -> bool:
         """Whether it means a thing of ``kind`` and nothing else, beside things of the kinds ``others``."""
         others = frozenset(others)
-        return (
-            kind in self.means and self.needs <= others and self.means.isdisjoint(others) and self.unsure.isdisjoint(others)
-        )
+        return kind in self.means and self.needs <= others and self.rivals.isdisjoint(others)
 
 
 def _names() -> list[Phrase]:
