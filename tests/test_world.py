@@ -8,9 +8,12 @@ from gymnasium.utils.env_checker import check_env
 from course_lib.measure import rollout
 from course_lib.world import ExpertPolicy, TabletopEnv, TabletopVectorEnv, Task
 from course_lib.world.chains import STORIES, draw_chain
+from course_lib.world.env import options_of
 from course_lib.world.objects import NAMES, kind_index
 from course_lib.world.scenes import two_mode
+from course_lib.world.splits import split
 from course_lib.world.tasks import SKILLS
+from course_lib.world.textures import TEXTURES
 
 
 @pytest.mark.filterwarnings("error")
@@ -80,7 +83,7 @@ def test_options_choose_the_task_and_the_objects():
     [
         ({"task": "lift the cup", "kinds": ["apple"]}, "needs a cup, but on the table are: apple"),
         ({"kinds": ["aple"]}, "Did you mean apple"),
-        ({"tusk": "x"}, "Options are 'task' and 'kinds'"),
+        ({"tusk": "x"}, "Options are 'task', 'kinds' and 'texture'"),
         ({"task": ["lift the cup"] * 3}, "Expected one 'task' or 1 .one per table., got 3"),
         ({"task": "do a dance"}, "No task matches 'do a dance'"),
     ],
@@ -157,3 +160,16 @@ def test_the_expert_of_a_single_environment_acts_for_one_table():
     env = gymnasium.make("course_lib/Tabletop-v0")
     env.reset(seed=0)
     assert ExpertPolicy(env).act({}).shape == (11,)
+
+
+@pytest.mark.parametrize("name", ["unseen combinations", "backgrounds", "same colour", "distractors hard"])
+def test_a_split_runs_as_it_says_and_the_expert_who_knows_the_meaning_succeeds(name):
+    trials = split(name).trials(12)
+    env = TabletopVectorEnv(12)
+    observation, _ = env.reset(seed=0, options=options_of(trials))
+    assert observation["instruction"] == tuple(trial.task.sentence for trial in trials)
+    assert (env.state.table % TEXTURES).tolist() == [trial.texture for trial in trials]
+    assert {tuple(sorted(k for k in row if k >= 0)) for row in env.state.kind.tolist()} == {
+        tuple(sorted(map(kind_index, trial.kinds))) for trial in trials
+    }
+    assert rollout(ExpertPolicy(env), env, 12, seed=0, options=options_of(trials)).success.mean() > 0.9

@@ -26,6 +26,7 @@ import torch
 
 import course_lib
 import course_lib.world
+from course_lib.classroom import world_card
 from course_lib.datasets import Windows, record
 from course_lib.learn import Schedule, behaviour_clone, save_checkpoint
 from course_lib.learn.checkpoints import MANIFEST, sha256
@@ -124,10 +125,31 @@ def make_rt1_speed(rounds: int = 25) -> dict[str, Any]:
     return {"seed": 0, "result": result, "files": ["rt1_speed_cpu.csv"]}
 
 
+def make_world() -> dict[str, Any]:
+    """world_*: the experts' success, the contact sheet of the eight skills, and which data knows which concept."""
+    write_beside(DATA / "world_experts.csv", world_card.expert_table())
+    write_beside(DATA / "concepts.csv", world_card.concepts_table())
+    beside = DATA / ".world_skills.part.png"
+    world_card.skill_sheet().savefig(beside, dpi=100, metadata={"Software": None})
+    os.replace(beside, DATA / "world_skills.png")
+    files = ["world_experts.csv", "concepts.csv", "world_skills.png"]
+    return {"seed": 0, "result": "the scripted experts and the concepts of the data", "files": files}
+
+
+def make_world_speed() -> dict[str, Any]:
+    """world_speed_cpu.csv: frames, steps and episodes per second on two cores."""
+    table = world_card.speed_table("cpu")
+    write_beside(DATA / "world_speed_cpu.csv", table)
+    print(table)
+    return {"seed": 0, "result": table.splitlines()[1], "files": ["world_speed_cpu.csv"]}
+
+
 RECIPES: dict[str, Callable[[], dict[str, Any]]] = {
     "instructions": make_instructions,
     "rt1_tiny": make_rt1_tiny,
     "rt1_speed": make_rt1_speed,
+    "world": make_world,
+    "world_speed": make_world_speed,
 }
 
 

@@ -14,10 +14,13 @@ from dataclasses import replace
 import torch
 
 from course_lib.world import chance
+from course_lib.world.experts import expert
 from course_lib.world.objects import KINDS
 from course_lib.world.render import render
+from course_lib.world.scenes import scene
 from course_lib.world.state import DRAWER_OPEN, TabletopState
-from course_lib.world.tabletop import reset
+from course_lib.world.tabletop import SPACE, reset, step
+from course_lib.world.tasks import ALL_TASKS, Goals, draw_tasks
 
 FRAMES = {"cpu": 1024, "cuda": 65536}  # tables in one batch
 ROUNDS = 9
@@ -42,6 +45,43 @@ def rendering(objects: int, size: int, *, cabinet: bool = False) -> Callable[[st
     return prepare
 
 
+def _skills(device: str, N: int) -> tuple[TabletopState, Goals]:
+    """N fresh tables of all eight skills."""
+    seed = torch.arange(N, device=device)
+    goals = Goals.of(ALL_TASKS, device)[draw_tasks(seed, ALL_TASKS)]
+    return scene(seed, goals), goals
+
+
+def physics(device: str, N: int) -> Callable[[], int]:
+    """Control steps with random commands that close, push and drop."""
+    state, _ = _skills(device, N)
+    low, high = (torch.from_numpy(x).to(device) for x in (SPACE.low, SPACE.high))
+    u = chance.uniform(state.seed, state.step, 92, len(SPACE))
+    action = low + u * (high - low)
+    action[:, SPACE.index("terminate")] = 0
+
+    def work() -> int:
+        now = state
+        for _ in range(5):
+            now = step(now, action)
+        return 5 * N
+
+    return work
+
+
+def experts(device: str, N: int) -> Callable[[], int]:
+    """The experts of all skills look at the state and act, and the world follows."""
+    state, goals = _skills(device, N)
+
+    def work() -> int:
+        now = state
+        for _ in range(5):
+            now = step(now, expert(now, goals))
+        return 5 * N
+
+    return work
+
+
 # One line each: what it counts, and a function of (device, N) that makes ready and returns the work; the work returns how
 # many of the counted things it did.
 BENCHMARKS: dict[str, tuple[str, Callable[[str, int], Callable[[], int]]]] = {
@@ -49,6 +89,8 @@ BENCHMARKS: dict[str, tuple[str, Callable[[str, int], Callable[[], int]]]] = {
     "render 64 px, 5 objects and cabinet": ("frames/s", rendering(5, 64, cabinet=True)),
     "render 96 px, 3 objects": ("frames/s", rendering(3, 96)),
     "render 96 px, 5 objects and cabinet": ("frames/s", rendering(5, 96, cabinet=True)),
+    "physics, random commands": ("steps/s", physics),
+    "physics and experts, eight skills": ("steps/s", experts),
 }
 
 

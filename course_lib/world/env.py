@@ -6,7 +6,8 @@ one physics and one picture. ``import course_lib.world`` registers ``course_lib/
 """
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -23,6 +24,7 @@ from course_lib.world.render import label_names, render, segment
 from course_lib.world.scenes import OBJECTS, scene
 from course_lib.world.tabletop import SPACE, TabletopState, stack, step
 from course_lib.world.tasks import ALL_TASKS, Goals, Task, find_task
+from course_lib.world.textures import TEXTURES, table_number
 
 ENV_ID = "course_lib/Tabletop-v0"
 MAX_STEPS = 40  # per task: 13 s of a robot at 3 Hz; an undisturbed expert needs 5 to 20
@@ -43,7 +45,8 @@ class TabletopVectorEnv(VectorEnv):
     Observation space: ``image`` uint8 (64, 64, 3) and ``instruction``, a sentence.
     Starting state: see ``scenes``; open gripper above the middle. All of it, and all later noise, follows from the
         episode's seed. ``options``: ``task`` (a sentence or a Task; a tuple of them is done one after another; a list has
-        one entry per table) and ``kinds`` (names of the objects on every table, or a list of such lists, one per table).
+        one entry per table), ``kinds`` (names of the objects on every table, or a list of such lists, one per table) and
+        ``texture`` (number of the table top, or a list); ``options_of`` makes all three from a split's trials.
     Info: ``success`` (is the task done now?), ``skill``, ``target``, ``goal`` (indices; kinds, -1 for none), ``stage`` of a
         chain, ``held`` and ``touched`` (kind in the hand, kind pushed in this step, -1 for none), ``missed`` (closed on
         nothing).
@@ -90,9 +93,9 @@ class TabletopVectorEnv(VectorEnv):
         else:
             seeds = self.np_random.integers(2**62, size=self.num_envs).tolist()
         self._options = dict(options or {})
-        unknown = set(self._options) - {"task", "kinds"}
+        unknown = set(self._options) - {"task", "kinds", "texture"}
         if unknown:
-            raise ValueError(f"Options are 'task' and 'kinds', got {sorted(unknown)}.")
+            raise ValueError(f"Options are 'task', 'kinds' and 'texture', got {sorted(unknown)}.")
         self._chain: list[tuple[Task, ...]] = [()] * self.num_envs
         self._stage = np.zeros(self.num_envs, int)
         self.state = self._fresh(seeds, range(self.num_envs))
@@ -111,12 +114,21 @@ class TabletopVectorEnv(VectorEnv):
             self._chain[row] = tuple(task if isinstance(task, Task) else find_task(task) for task in chain)
             self._stage[row] = 0
         goals = Goals.of([self._chain[row][0] for row in rows], self.device)
+        state = self._scene(seed, goals, self.objects, kinds=self._kinds(rows))
+        textures = [self._per_table("texture", int)[row] for row in rows]
+        if textures[0] is not None:
+            number = torch.tensor(textures, device=self.device)
+            state = replace(state, table=table_number(number, state.table // TEXTURES))
+        return state
+
+    def _kinds(self, rows) -> torch.Tensor | None:
+        """What the options lay on the tables, (N, K)."""
         if self._options.get("kinds") is None:
-            return self._scene(seed, goals, self.objects)
+            return None
         names = [self._per_table("kinds", str)[row] for row in rows]
         longest = max(map(len, names))
         kinds = [[kind_index(name) for name in some] + [-1] * (longest - len(some)) for some in names]
-        return self._scene(seed, goals, kinds=torch.tensor(kinds, device=self.device))
+        return torch.tensor(kinds, device=self.device)
 
     def _per_table(self, option: str, one: Any) -> list:
         """An option as a list with one entry per table."""
@@ -245,6 +257,15 @@ class TabletopEnv(gymnasium.Env):
     def labels(self) -> list[str]:
         """Names for ``segmentation``: the table, each object, the gripper, and the parts of a cabinet if there is one."""
         return label_names(self.tables.state)
+
+
+def options_of(trials: Sequence[Any]) -> dict[str, list]:
+    """The options of ``reset`` that run a split's trials (``splits.Trial``), one per table."""
+    return {
+        "task": [trial.task for trial in trials],
+        "kinds": [list(trial.kinds) for trial in trials],
+        "texture": [trial.texture for trial in trials],
+    }
 
 
 def register() -> None:
