@@ -17,8 +17,9 @@ from course_lib.world import chance
 from course_lib.world.experts import expert as scripted
 from course_lib.world.render import render
 from course_lib.world.scenes import OBJECTS, scene
+from course_lib.world.splits import TRAINING_TASKS
 from course_lib.world.tabletop import SPACE, TabletopState, stack, step
-from course_lib.world.tasks import ALL_TASKS, Goals, Task, draw_tasks, success
+from course_lib.world.tasks import Goals, Task, draw_tasks, success
 
 Expert = Callable[[TabletopState, Goals], Tensor]
 CHUNK = 4096  # episodes simulated together
@@ -71,7 +72,7 @@ class Episodes:
 
 def record(
     n_episodes: int,
-    tasks: tuple[Task, ...] = ALL_TASKS,
+    tasks: tuple[Task, ...] = TRAINING_TASKS,
     seed: int = 0,
     device: str = "cpu",
     *,
@@ -82,6 +83,8 @@ def record(
     scene: Callable[..., TabletopState] = scene,
 ) -> Episodes:
     """Let the expert solve ``n_episodes`` random scenes; episode i has the seed ``seed + i``.
+
+    By default of all eight skills, without the combinations that ``world.splits`` holds out for tests.
 
     Only successful episodes are kept, as in RT-1's data; the (rare) others are replaced by further seeds.
     With probability ``disturbance`` a step is knocked off its course (arm and sometimes gripper), while the recorded

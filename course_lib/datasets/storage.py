@@ -26,8 +26,9 @@ from course_lib.datasets.episodes import Episodes, joined, record
 from course_lib.datasets.footage import Footage, Reel
 from course_lib.datasets.tape import FIELDS, ONCE, StateTape
 from course_lib.world.objects import NAMES
+from course_lib.world.splits import TRAINING_TASKS
 from course_lib.world.tabletop import SPACE
-from course_lib.world.tasks import ALL_TASKS, Task
+from course_lib.world.tasks import Task
 
 FORMAT, SCHEMA = "course_lib episodes", 1
 HEADER = "episodes.json"
@@ -54,7 +55,7 @@ def save(episodes: Episodes, folder: str | Path, *, shard: int = SHARD, pictures
 def record_to(
     folder: str | Path,
     n_episodes: int,
-    tasks: tuple[Task, ...] = ALL_TASKS,
+    tasks: tuple[Task, ...] = TRAINING_TASKS,
     seed: int = 0,
     *,
     shard: int = SHARD,

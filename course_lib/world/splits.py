@@ -114,6 +114,9 @@ def training_tasks() -> tuple[Task, ...]:
     return tuple(task for task in ALL_TASKS if not held_out(task))
 
 
+TRAINING_TASKS = training_tasks()
+
+
 def _names(kinds) -> tuple[str, ...]:
     return tuple(NAMES[k] for k in sorted(kinds))
 
