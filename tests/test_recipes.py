@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from course_lib.classroom import recipes
+from course_lib.classroom.experiments.__main__ import EXPERIMENTS
 from course_lib.learn import load_checkpoint
 from course_lib.learn.checkpoints import MANIFEST, sha256
 from course_lib.measure import Outcomes, rollout, success_rate, wilson
@@ -31,8 +32,9 @@ def test_a_file_is_the_one_its_row_describes_and_the_row_is_complete(name):
     row = ROWS[name]
     assert sha256(recipes.DATA / name) == row["sha256"]
     assert {"command", "commit", "date", "hardware", "result", "seconds", "seed", "torch"} <= set(row)
-    *python, recipe = shlex.split(row["command"])
-    assert python == ["python", "-m", "course_lib.classroom.recipes"] and recipe in recipes.RECIPES
+    python, m, module, *names = shlex.split(row["command"])
+    known = {"course_lib.classroom.recipes": recipes.RECIPES, "course_lib.classroom.experiments": EXPERIMENTS}
+    assert (python, m) == ("python", "-m") and names and set(names) <= set(known[module])
     assert "+" not in row["commit"] and row["commit"] != "unknown"  # made from committed code
 
 

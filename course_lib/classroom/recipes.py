@@ -172,15 +172,15 @@ def hardware() -> str:
 
 
 def add_rows(name: str, made: dict[str, Any], commit: str, seconds: float | int) -> None:
-    """Put the recipe's files into data/MANIFEST.json."""
+    """Put the recipe's files into data/MANIFEST.json. ``made`` may name another ``command`` and ``hardware``."""
     path = DATA / MANIFEST
     rows = json.loads(path.read_text()) if path.exists() else {}
     for file in made["files"]:
         rows[file] = {
-            "command": f"python -m course_lib.classroom.recipes {name}",
+            "command": made.get("command", f"python -m course_lib.classroom.recipes {name}"),
             "commit": commit,
             "date": time.strftime("%Y-%m-%d"),
-            "hardware": hardware(),
+            "hardware": made.get("hardware") or hardware(),
             "result": made["result"],
             "seconds": round(seconds),
             "seed": made["seed"],
