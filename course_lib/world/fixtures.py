@@ -28,7 +28,7 @@ _RISE = TILT * CABINET_HEIGHT
 
 DARK, METAL, TIP = (34, 36, 44, 255), (128, 136, 150, 255), (255, 150, 30, 255)
 BODY, TOP, EDGE = (206, 200, 188, 255), (236, 232, 222, 255), (120, 112, 100, 255)
-FRONT, INSIDE, FLOOR = (222, 228, 230, 255), (66, 60, 58, 255), (122, 108, 96, 255)
+FRONT, INSIDE, FLOOR = (222, 228, 230, 255), (66, 60, 58, 255), (98, 92, 96, 255)
 BRASS = (226, 160, 44, 255)
 
 
@@ -87,7 +87,8 @@ def _drawer(pen: Pen):
     """The open box behind the front, whose foot is at y = 0."""
     box = _metres(pen, DRAWER.size, DRAWER.anchor)
     box(-DRAWER_HALF, DRAWER_HALF, 0, DRAWER_OPEN + 0.01, EDGE)
-    box(-DRAWER_HALF + 0.006, DRAWER_HALF - 0.006, 0, DRAWER_OPEN + 0.01, FLOOR)
+    box(-DRAWER_HALF + 0.003, DRAWER_HALF - 0.003, 0, DRAWER_OPEN + 0.01, FRONT)
+    box(-DRAWER_HALF + 0.011, DRAWER_HALF - 0.011, 0, DRAWER_OPEN + 0.01, FLOOR)
 
 
 def _front(pen: Pen):
@@ -104,8 +105,8 @@ CABINET = Fixture("cabinet", 0.36, 0.182, 240, _cabinet, (CABINET_FRONT + CABINE
 DRAWER = Fixture("drawer", 0.16, 0.092, 120, _drawer, 0.055)
 FRONT_WALL = Fixture("drawer front", 0.16, 0.08, 120, _front, 0.0)
 FIXTURES: tuple[Fixture, ...] = (
-    Fixture("open gripper", 0.105, 0.063, 48, lambda pen: _gripper(pen, 0.36), grows=True),
-    Fixture("closed gripper", 0.105, 0.063, 48, lambda pen: _gripper(pen, 0.22), grows=True),
+    Fixture("open gripper", 0.105, 0.063, 60, lambda pen: _gripper(pen, 0.36), grows=True),
+    Fixture("closed gripper", 0.105, 0.063, 60, lambda pen: _gripper(pen, 0.22), grows=True),
     Fixture("gripper's shadow", 0.065, 0.033, 1, _shadow, grows=True),
     DRAWER,
     CABINET,

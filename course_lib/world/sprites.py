@@ -23,7 +23,7 @@ VIEW = 0.4  # metres of table that the picture shows, in both directions
 SIZES = (0.92, 1.0, 1.08, 1.2)
 SHIFTS = 2  # positions per pixel and axis
 TURNS = 48  # angles of an object, 7.5 degrees apart: the end of a spoon moves by less than a pixel between two of them
-REACH = 0.6  # no object's drawing goes further from the middle than this part of its size
+REACH = 0.66  # no object's drawing goes further from the middle than this part of its size
 DETAIL = 3  # each sprite pixel averages DETAIL x DETAIL samples
 FAINT = 5  # pixels that hide less than FAINT / 255 of what is behind them are left out
 

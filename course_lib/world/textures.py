@@ -19,7 +19,7 @@ from course_lib.world.sprites import VIEW
 from course_lib.world.state import TabletopState
 
 TEXTURES = 24
-SEEN_TEXTURES = 18
+SEEN_TEXTURES = 18  # as many as there are WOODS and COUNTERS
 PLACES = 64  # on each texture
 PERIOD = 2 * VIEW  # metres after which a texture repeats
 EXPOSURE = 1.1  # pictures are composed darker by this factor, so that light and tint above 1 keep their colour
@@ -50,8 +50,14 @@ def _noise(random: torch.Generator, cells: tuple[int, int], side: int) -> Float[
     return fine[0, 0, down : down + side, right : right + side]
 
 
-WOODS = ((188, 150, 112), (168, 128, 92), (206, 178, 142), (136, 108, 84), (198, 164, 120), (158, 132, 108))
-COUNTERS = ((196, 194, 186), (150, 146, 140), (176, 164, 132), (160, 172, 170), (212, 204, 190), (184, 160, 150))
+WOODS = (
+    (188, 150, 112), (168, 128, 92), (206, 178, 142), (136, 108, 84), (198, 164, 120), (158, 132, 108), (182, 132, 100),
+    (148, 122, 88), (216, 190, 152), (124, 104, 90),
+)  # fmt: skip
+COUNTERS = (
+    (196, 194, 186), (150, 146, 140), (176, 164, 132), (160, 172, 170), (212, 204, 190), (184, 160, 150), (188, 194, 168),
+    (140, 150, 158),
+)  # fmt: skip
 
 
 def _wood(number: int, random: torch.Generator, side: int) -> Float[Tensor, "3 side side"]:
@@ -59,13 +65,13 @@ def _wood(number: int, random: torch.Generator, side: int) -> Float[Tensor, "3 s
     grain = _noise(random, (64, 4), side) + 0.6 * _noise(random, (128, 8), side)
     blotch = _noise(random, (8, 8), side)
     shade = 1 + (0.10 + 0.08 * (number % 3)) * grain + 0.10 * blotch
-    return torch.tensor(WOODS[number % 6])[:, None, None] * (shade.T if number % 2 else shade)
+    return torch.tensor(WOODS[number])[:, None, None] * (shade.T if number % 2 else shade)
 
 
 def _counter(number: int, random: torch.Generator, side: int) -> Float[Tensor, "3 side side"]:
     """A plain or softly speckled kitchen counter."""
     shade = 1 + 0.07 * _noise(random, (8, 8), side) + (0.0, 0.16, 0.08)[number % 3] * _noise(random, (128, 128), side)
-    return torch.tensor(COUNTERS[number % 6])[:, None, None] * shade
+    return torch.tensor(COUNTERS[number])[:, None, None] * shade
 
 
 def _held_out(number: int, random: torch.Generator, side: int) -> Float[Tensor, "3 side side"]:
@@ -90,32 +96,32 @@ def _held_out(number: int, random: torch.Generator, side: int) -> Float[Tensor, 
     if number == 3:  # slate
         rough = _noise(random, (16, 32), side) + 0.7 * _noise(random, (64, 128), side)
         return mix(0.5 + rough, (44, 50, 58), (82, 88, 96))
-    if number == 4:  # tiles with dark joints
-        joint = torch.maximum(((x * 12) % 1 < 0.07).float() + 0 * y, ((y * 12) % 1 < 0.07).float() + 0 * x)
-        return mix(joint, (120, 148, 140), (58, 70, 72)) * (1 + 0.2 * _noise(random, (16, 16), side))
+    if number == 4:  # tiles with pale joints
+        joint = torch.maximum(((x * 12) % 1 < 0.12).float() + 0 * y, ((y * 12) % 1 < 0.12).float() + 0 * x)
+        return mix(joint, (72, 128, 134), (214, 214, 204)) * (1 + 0.2 * _noise(random, (16, 16), side))
     across, down = (x * 14) % 1 - 0.5, (y * 14) % 1 - 0.5  # dotted cloth
     return mix((across**2 + down**2 < 0.055).float(), (70, 58, 92), (214, 200, 170))
 
 
 @lru_cache(maxsize=8)
-def _textures(size: int, device: str) -> tuple[Int32[Tensor, " texels"], int]:
+def packed_textures(size: int, device: str) -> tuple[Int32[Tensor, " texels"], int]:
     """All textures for pictures of ``size`` pixels as packed colours, row after row, and the texels along a side."""
     L = 1 << max(6, math.ceil(math.log2(PERIOD / VIEW * size)))  # a power of two: wrapping is one bitwise and
     random = torch.Generator().manual_seed(92)
     fine, out = min(max(2 * L, 256), 512), []
     for number in range(TEXTURES):
-        kind = _wood if number < 10 else _counter if number < SEEN_TEXTURES else _held_out
-        first = 0 if number < 10 else 10 if number < SEEN_TEXTURES else SEEN_TEXTURES
-        top = kind(number - first, random, fine)[None] / EXPOSURE
+        kind = _wood if number < len(WOODS) else _counter if number < SEEN_TEXTURES else _held_out
+        first = 0 if number < len(WOODS) else len(WOODS) if number < SEEN_TEXTURES else SEEN_TEXTURES
+        top = kind(number - first, random, fine)[None].clamp(0, 255) / EXPOSURE
         top = F.interpolate(top, size=(L, L), mode="area" if fine >= L else "bilinear")[0]
-        red, green, blue = top.clamp(0, 255).round().int()
+        red, green, blue = top.round().int()
         out.append(red | green << 8 | blue << 16)
     return torch.stack(out).flatten().to(device), L
 
 
 def ground(state: TabletopState, size: int) -> Int32[Tensor, "N S S"]:
     """The empty tables as the camera sees them from where the base stands: packed colours 0x00BBGGRR, 1 / EXPOSURE dark."""
-    textures, L = _textures(size, str(state.base.device))
+    textures, L = packed_textures(size, str(state.base.device))
     texels = L / PERIOD  # per metre
     x, y, yaw = (part.contiguous() for part in state.base.unbind(-1))  # contiguous: the same cosine alone or in a batch
     line = (torch.arange(size, device=x.device) + 0.5 - size / 2) * (VIEW / size)  # metres right of the picture's middle
