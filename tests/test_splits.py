@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from course_lib.world import TabletopVectorEnv, known_instructions
+from course_lib.world.env import options_of
 from course_lib.world.experts import expert
 from course_lib.world.lexicon import COLOURS, GERMAN, NUMBERS, SPANISH, USES, contracted, in_german, in_spanish
 from course_lib.world.objects import KINDS, NAMES, kind_index
@@ -89,8 +90,11 @@ def test_one_who_knows_what_the_sentence_means_can_do_it():
 def test_an_environment_takes_the_trials_of_any_split():
     trials = [trial for name in ("seen", "distractors hard", *EMERGENT) for trial in split(name).trials(1)]
     env = TabletopVectorEnv(len(trials), size=32)
-    env.reset(seed=0, options={"task": [t.task for t in trials], "kinds": [t.kinds for t in trials]})
-    assert [task.sentence for task in env.current_tasks] == [trial.task.sentence for trial in trials]
+    observation, _ = env.reset(seed=0, options=options_of(trials))
+    assert list(observation["instruction"]) == [trial.task.sentence for trial in trials]
+    assert env.observation_space.contains(observation)
+    says = env.single_observation_space["instruction"]
+    assert all(says.contains(sentence) for name in NAMES_OF_SPLITS for sentence in split(name).sentences)
 
 
 def test_trials_are_always_the_same_and_do_not_depend_on_how_many_are_asked_for():

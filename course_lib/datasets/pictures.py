@@ -121,6 +121,16 @@ def _filled(number: Tensor, kind: Tensor, place: Tensor) -> tuple[Tensor, Tensor
     return place, inside
 
 
+def _things(number: Tensor, close: Tensor, cabinet: Tensor, centre: Tensor, width: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What lies where (kind, place, inside): wholly in the picture, and before the cabinet."""
+    half = (width / 2 - 0.046)[:, None]
+    low, high = centre - half, centre + half
+    high[:, 1] = torch.where(cabinet, -0.03, high[:, 1])
+    most = torch.where(close, 1 + (width / 0.075).long(), THINGS)
+    kind, place = _places(number, _kinds(number, most), low, high)
+    return kind, *_filled(number, kind, place)
+
+
 def compose(number: Int[Tensor, " N"]) -> Composition:
     """The scenes of these picture numbers."""
     N, device = len(number), number.device
@@ -129,12 +139,7 @@ def compose(number: Int[Tensor, " N"]) -> Composition:
     cabinet = ~close & (u[:, 1] < 0.2)
     width = torch.where(close, VIEW * (0.5 + 0.4 * u[:, 2]), VIEW)
     centre = (u[:, 3:5] - 0.5) * (VIEW - width)[:, None]
-    half = (width / 2 - 0.046)[:, None]
-    low, high = centre - half, centre + half
-    high[:, 1] = torch.where(cabinet, -0.03, high[:, 1])
-    most = torch.where(close, 1 + (width / 0.075).long(), THINGS)
-    kind, place = _places(number, _kinds(number, most), low, high)
-    place, inside = _filled(number, kind, place)
+    kind, place, inside = _things(number, close, cabinet, centre, width)
     each = _uniform(number, 6, THINGS, 5)
     zero = torch.zeros_like(number)
     return Composition(

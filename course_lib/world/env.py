@@ -28,7 +28,8 @@ from course_lib.world.textures import TEXTURES, table_number
 
 ENV_ID = "course_lib/Tabletop-v0"
 MAX_STEPS = 40  # per task: 13 s of a robot at 3 Hz; an undisturbed expert needs 5 to 20
-_SENTENCE = Text(160, min_length=1, charset=string.ascii_letters + string.digits + " .,!?'-:")
+_LETTERS = string.ascii_letters + "áéíóúñäöüß"  # English, Spanish, German
+_SENTENCE = Text(160, min_length=1, charset=_LETTERS + string.digits + " .,!?'-:")
 
 
 def _observation_space(size: int) -> Dict:
