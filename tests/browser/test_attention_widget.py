@@ -1,11 +1,10 @@
 """The attention widget in a real browser: keyboard, instructions, what a screen reader hears, and how fast it is."""
 
-import json
 import statistics
-import urllib.request
 
 import pytest
-from lab_page import open_notebook, run_all_cells, screenshot, wait_finished, wait_kernel_idle
+from lab_page import screenshot
+from widget_page import CONTRAST, NAMELESS, change_theme, run_cell
 
 from course_lib.world.objects import NAMES
 
@@ -25,18 +24,7 @@ AttentionWidget(policy, instruction="pick apple", scene=1)
 @pytest.fixture
 def widget(page, lab):
     """The widget's root element, live in a new notebook."""
-    cell = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "execution_count": None, "source": SOURCE}
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-    body = json.dumps({"type": "notebook", "format": "json", "content": notebook}).encode()
-    request = urllib.request.Request(
-        f"{lab}/api/contents/{NOTEBOOK}", body, {"Content-Type": "application/json"}, method="PUT"
-    )
-    urllib.request.urlopen(request, timeout=30).close()
-    open_notebook(page, NOTEBOOK)
-    wait_kernel_idle(page)
-    run_all_cells(page)
-    wait_finished(page)
+    run_cell(page, lab, NOTEBOOK, SOURCE)
     page.locator(".attention[data-step]").wait_for()
     return page.locator(".attention")
 
@@ -153,35 +141,13 @@ def test_a_picture_with_a_text_stands_in_where_no_widget_lives(page, widget):
     screenshot(page, "attention_widget_without_kernel")
 
 
-# WCAG's contrast of a text with what lies behind it; 4.5 is enough for small letters.
-CONTRAST = """root => {
-    const linear = c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-    const light = rgb => [0.2126, 0.7152, 0.0722].reduce((sum, part, i) => sum + part * linear(rgb[i] / 255), 0);
-    const numbers = colour => colour.match(/[0-9.]+/g).map(Number);
-    const behind = node => {
-        const colour = numbers(getComputedStyle(node).backgroundColor);
-        return colour[3] === 0 ? behind(node.parentElement) : colour;
-    };
-    const tags = ["p", "td", "th", "small", "legend", "label", "caption", "[type=submit]", "[type=button]"];
-    return Object.fromEntries(tags.map(tag => {
-        const node = root.querySelector(tag);
-        const pair = [light(numbers(getComputedStyle(node).color)), light(behind(node))].sort((a, b) => a - b);
-        return [tag, (pair[1] + 0.05) / (pair[0] + 0.05)];
-    }));
-}"""
-NAMELESS = """root => [...root.querySelectorAll("button, input, canvas:not([aria-hidden])")]
-    .filter(node => !(node.textContent.trim() || node.ariaLabel || node.labels?.length)).map(node => node.outerHTML)"""
-
-
 def test_everything_has_a_name_and_can_be_read_in_both_themes(page, widget):
     assert widget.evaluate(NAMELESS) == []
     widget.get_by_role("slider").focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight", "6"):  # a picture with something to see
         page.keyboard.press(key)
     for theme in ("Light", "Dark", "Light"):
-        page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {theme}' }})")
-        page.wait_for_function(f"document.body.dataset.jpThemeLight === '{str(theme == 'Light').lower()}'")
-        page.wait_for_function("!document.querySelector('#jupyterlab-splash')")
+        change_theme(page, theme)
         screenshot(page, f"attention_widget_{theme.lower()}")
         contrast = widget.evaluate(CONTRAST)
         assert min(contrast.values()) >= 4.5, (theme, contrast)
