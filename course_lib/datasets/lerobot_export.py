@@ -12,9 +12,11 @@ they go into ``meta/course_lib.json``, which other programs do not look at. ``le
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
+from course_lib.actions import ActionSpace
 from course_lib.datasets import video
 from course_lib.datasets.episodes import Episodes
 from course_lib.datasets.footage import Footage
@@ -34,6 +37,7 @@ FILES_PER_CHUNK, MB_PER_FILE = 1000, 100  # LeRobot's own defaults
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+PLACE = ("chunk_index", "file_index")
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 
 
@@ -56,59 +60,78 @@ def export_lerobot(
     folder = Path(folder)
     if (folder / INFO).exists():
         raise ValueError(f"{folder} already holds a dataset. Choose another folder, or delete that one first.")
-    space = data.space if isinstance(data, Footage) else SPACE
-    sentences = data.sentences()
-    tasks = list(dict.fromkeys(sentences[t] for t in data.task.tolist()))  # several of our tasks may share a sentence
-    number = {sentence: i for i, sentence in enumerate(tasks)}
+    pa, _ = arrow()
+    what = _Export(data, folder, camera, size, fps, as_video)
     rows: list[dict[str, Any]] = []
-    files = range(0, len(data), episodes_per_file)
     with tqdm(total=len(data), disable=not progress, desc="exporting", unit="episode") as bar:
-        for file, first in enumerate(files):
+        for file, first in enumerate(range(0, len(data), episodes_per_file)):
             wanted = range(first, min(first + episodes_per_file, len(data)))
-            task = [number[sentences[data.task[e]]] for e in wanted]
-            rows += _write_file(data, folder, file, wanted, task, camera, size, fps, as_video, bar)
-    for row in rows:
-        row["tasks"] = [tasks[row.pop("task")]]
-    height, width = rows[0].pop("shape")
-    for row in rows[1:]:
-        row.pop("shape")
-    _write_parquet(_flat_table(rows), folder / EPISODES.format(chunk_index=0, file_index=0))
-    _write_parquet(_task_table(tasks), folder / "meta/tasks.parquet")
+            rows += what.write_file(dict(zip(PLACE, divmod(file, FILES_PER_CHUNK), strict=True)), wanted, bar)
+    table = pa.Table.from_pydict({key: [row[key] for row in rows] for key in rows[0]})
+    _write_parquet(table, folder / EPISODES.format(chunk_index=0, file_index=0))
+    _write_parquet(_task_table(what.sentences), folder / "meta/tasks.parquet")
     _write_json(_pooled(rows, camera), folder / "meta/stats.json")
-    _write_json([asdict(dim) for dim in space.dims], folder / EXTRA)
-    shapes = {"camera": camera, "picture": [height, width, 3], "action": list(space.names), "video": as_video}
-    _write_json(_info(shapes, fps, len(rows), data.frames, len(tasks)), folder / INFO)
+    _write_json([asdict(dim) for dim in what.space.dims], folder / EXTRA)
+    _write_json(_info(what), folder / INFO)
     return folder
 
 
-def _write_file(data, folder, file, wanted, task, camera, size, fps, as_video, bar) -> list[dict[str, Any]]:
-    """One data file (and video): returns a row of metadata per episode."""
-    pa, pq = arrow()
-    where = dict(zip(("chunk_index", "file_index"), divmod(file, FILES_PER_CHUNK), strict=True))
-    schema = _schema(pa, camera, data.actions.shape[1], as_video)
-    rows: list[dict[str, Any]] = []
-    shown: Iterator[np.ndarray] = _frames(data, wanted, size)
+@dataclass(frozen=True)
+class _Export:
+    """What is exported, and how."""
 
-    def write(path: Path) -> None:
-        with pq.ParquetWriter(path, schema) as writer:
-            for e, t in zip(wanted, task, strict=True):
-                pictures = [next(shown) for _ in range(int(data.length[e]))]
-                if as_video:
-                    reel.extend(pictures)
-                writer.write_table(_table(pa, schema, data, e, t, camera, pictures, fps))  # a row group per episode
-                rows.append(_row(data, e, t, where, camera, pictures))
-                bar.update()
+    data: Episodes | Footage
+    folder: Path
+    camera: str
+    size: int | None
+    fps: float | int
+    as_video: bool
 
-    reel: list[np.ndarray] = []
-    write_beside(folder / DATA.format(**where), write)
-    if as_video:
-        path = folder / VIDEO.format(video_key=camera, **where)
-        write_beside(path, lambda beside: video.encode(reel, beside, fps))
-        ends = np.cumsum([0, *(row["length"] for row in rows)]) / fps
-        for row, (begin, end) in zip(rows, pairwise(ends.tolist()), strict=True):
-            row |= {f"videos/{camera}/{k}": v for k, v in where.items()}
-            row |= {f"videos/{camera}/from_timestamp": begin, f"videos/{camera}/to_timestamp": end}
-    return rows
+    @property
+    def space(self) -> ActionSpace:
+        return self.data.space if isinstance(self.data, Footage) else SPACE
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        """What the robot was told, each once: several of our tasks may share a sentence."""
+        all_tasks = self.data.sentences()
+        return list(dict.fromkeys(all_tasks[t] for t in self.data.task.tolist()))
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """For each episode, the place of its sentence in ``sentences``."""
+        place, all_tasks = {sentence: i for i, sentence in enumerate(self.sentences)}, self.data.sentences()
+        return [place[all_tasks[t]] for t in self.data.task.tolist()]
+
+    @property
+    def shape(self) -> list[int]:
+        """(H, W, 3) of a picture."""
+        return list(self.data.pictures(self.data.start[:1], self.size).shape[1:])
+
+    def write_file(self, place: dict[str, int], wanted: range, bar: tqdm) -> list[dict[str, Any]]:
+        """One data file, and one video; returns a row of metadata per episode."""
+        pa, pq = arrow()
+        schema = _schema(pa, self.camera, len(self.space), self.as_video)
+        shown, rows, reel = _frames(self.data, wanted, self.size), [], []
+
+        def write(path: Path) -> None:
+            with pq.ParquetWriter(path, schema) as writer:
+                for e in wanted:
+                    pictures = [next(shown) for _ in range(int(self.data.length[e]))]
+                    reel.extend(pictures if self.as_video else ())
+                    writer.write_table(_table(pa, schema, self, e, pictures))  # a row group per episode
+                    rows.append(_row(self, e, place, pictures))
+                    bar.update()
+
+        write_beside(self.folder / DATA.format(**place), write)
+        if self.as_video:
+            path = self.folder / VIDEO.format(video_key=self.camera, **place)
+            write_beside(path, lambda beside: video.encode(reel, beside, self.fps))
+            ends = np.cumsum([0, *(row["length"] for row in rows)]) / self.fps
+            for row, (begin, end) in zip(rows, pairwise(ends.tolist()), strict=True):
+                times = {"from_timestamp": begin, "to_timestamp": end}
+                row |= {f"videos/{self.camera}/{k}": v for k, v in (place | times).items()}
+        return rows
 
 
 def _frames(data: Episodes | Footage, wanted: range, size: int | None, together: int = 256) -> Iterator[np.ndarray]:
@@ -119,7 +142,7 @@ def _frames(data: Episodes | Footage, wanted: range, size: int | None, together:
         yield from data.pictures(frames, size).cpu().numpy()
 
 
-def _schema(pa, camera: str, numbers: int, as_video: bool):
+def _schema(pa: ModuleType, camera: str, numbers: int, as_video: bool) -> Any:
     """Arrow types of a data file, and what Hugging Face's ``datasets`` needs to know to show the pictures."""
     fields = [] if as_video else [(camera, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
     fields += [("action", pa.list_(pa.float32(), numbers)), ("timestamp", pa.float32())]
@@ -131,19 +154,20 @@ def _schema(pa, camera: str, numbers: int, as_video: bool):
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": known}})})
 
 
-def _table(pa, schema, data, e: int, task: int, camera: str, pictures: list[np.ndarray], fps):
+def _table(pa: ModuleType, schema: Any, what: _Export, e: int, pictures: list[np.ndarray]) -> Any:
     """The rows of one episode."""
-    start, n = int(data.start[e]), len(pictures)
+    start, n = int(what.data.start[e]), len(pictures)
     columns = {
-        "action": data.actions[start : start + n].cpu().tolist(),
-        "timestamp": [t / fps for t in range(n)],
+        "action": what.data.actions[start : start + n].cpu().tolist(),
+        "timestamp": [t / what.fps for t in range(n)],
         "frame_index": list(range(n)),
         "episode_index": [e] * n,
         "index": list(range(start, start + n)),
-        "task_index": [task] * n,
+        "task_index": [what.numbers[e]] * n,
     }
-    if camera in schema.names:
-        columns[camera] = [{"bytes": _png(p), "path": f"episode-{e:06d}-frame-{t:06d}.png"} for t, p in enumerate(pictures)]
+    if not what.as_video:
+        names = (f"episode-{e:06d}-frame-{t:06d}.png" for t in range(n))
+        columns[what.camera] = [{"bytes": _png(p), "path": name} for p, name in zip(pictures, names, strict=True)]
     return pa.Table.from_pydict(columns, schema)
 
 
@@ -153,16 +177,16 @@ def _png(picture: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def _row(data, e: int, task: int, where: dict[str, int], camera: str, pictures: list[np.ndarray]) -> dict[str, Any]:
+def _row(what: _Export, e: int, place: dict[str, int], pictures: list[np.ndarray]) -> dict[str, Any]:
     """What the metadata says of one episode."""
-    start, n = int(data.start[e]), len(pictures)
-    row = {"episode_index": e, "task": task, "length": n, "shape": pictures[0].shape[:2]}
-    row |= {f"data/{k}": v for k, v in where.items()}
+    start, n = int(what.data.start[e]), len(pictures)
+    row = {"episode_index": e, "tasks": [what.sentences[what.numbers[e]]], "length": n}
+    row |= {f"data/{k}": v for k, v in place.items()}
     row |= {"dataset_from_index": start, "dataset_to_index": start + n}
-    row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
+    row |= {f"meta/episodes/{k}": 0 for k in PLACE}
     for name, values, axes in (
-        ("action", data.actions[start : start + n].cpu().numpy().astype(np.float64), 0),
-        (camera, np.stack(pictures) / 255, (0, 1, 2)),
+        ("action", what.data.actions[start : start + n].cpu().numpy().astype(np.float64), 0),
+        (what.camera, np.stack(pictures) / 255, (0, 1, 2)),
     ):
         row |= {f"stats/{name}/{k}": _shaped(v, axes) for k, v in _stats(values, axes).items()}
         row[f"stats/{name}/count"] = [n]
@@ -192,12 +216,7 @@ def _pooled(rows: list[dict[str, Any]], camera: str) -> dict[str, dict[str, list
     return out
 
 
-def _flat_table(rows: list[dict[str, Any]]):
-    pa, _ = arrow()
-    return pa.Table.from_pydict({key: [row[key] for row in rows] for key in rows[0]})
-
-
-def _task_table(tasks: list[str]):
+def _task_table(tasks: list[str]) -> Any:
     """``task_index``, with the sentence as index of the data frame that LeRobot makes of it."""
     pa, _ = arrow()
     table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": tasks})
@@ -210,31 +229,31 @@ def _task_table(tasks: list[str]):
     return table.replace_schema_metadata({"pandas": json.dumps(about)})
 
 
-def _info(shapes: dict[str, Any], fps, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
+def _info(what: _Export) -> dict[str, Any]:
     """meta/info.json."""
-    picture = {"dtype": "video" if shapes["video"] else "image", "shape": shapes["picture"]}
-    picture["names"] = ["height", "width", "channels"]
-    if shapes["video"]:
-        height, width, _ = shapes["picture"]
-        about = {"height": height, "width": width, "codec": "h264", "pix_fmt": "yuv420p", "fps": fps, "channels": 3}
-        picture["info"] = {f"video.{k}": v for k, v in about.items()} | {"video.is_depth_map": False, "has_audio": False}
-    features = {shapes["camera"]: picture}
-    features["action"] = {"dtype": "float32", "shape": [len(shapes["action"])], "names": shapes["action"]}
+    height, width, _ = what.shape
+    picture = {"dtype": "image", "shape": what.shape, "names": ["height", "width", "channels"]}
+    if what.as_video:
+        about = {"height": height, "width": width, "codec": "h264", "pix_fmt": "yuv420p", "fps": what.fps, "channels": 3}
+        about |= {"is_depth_map": False}
+        picture |= {"dtype": "video", "info": {f"video.{k}": v for k, v in about.items()} | {"has_audio": False}}
+    features = {what.camera: picture}
+    features["action"] = {"dtype": "float32", "shape": [len(what.space)], "names": list(what.space.names)}
     features["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
     features |= {name: {"dtype": "int64", "shape": [1], "names": None} for name in COUNTERS}
     return {
         "codebase_version": "v3.0",
         "robot_type": "course_lib tabletop",
-        "total_episodes": episodes,
-        "total_frames": frames,
-        "total_tasks": tasks,
+        "total_episodes": len(what.data),
+        "total_frames": what.data.frames,
+        "total_tasks": len(what.sentences),
         "chunks_size": FILES_PER_CHUNK,
         "data_files_size_in_mb": MB_PER_FILE,
         "video_files_size_in_mb": MB_PER_FILE,
-        "fps": fps,
-        "splits": {"train": f"0:{episodes}"},
+        "fps": what.fps,
+        "splits": {"train": f"0:{len(what.data)}"},
         "data_path": DATA,
-        "video_path": VIDEO if shapes["video"] else None,
+        "video_path": VIDEO if what.as_video else None,
         "features": features,
     }
 
