@@ -18,7 +18,7 @@ from course_lib.world.sprites import SHIFTS, VIEW, SpriteTable, sprite_table
 from course_lib.world.state import TabletopState
 from course_lib.world.textures import EXPOSURE, ground
 
-CANVAS, GPU_CANVAS = {"cpu": 1 << 22}, 1 << 28  # pixels drawn together: amortises the calls, stays in the cache
+CANVAS, GPU_CANVAS = {"cpu": 1 << 22}, 1 << 26  # pixels drawn together: fewer means more calls, more only memory
 RED_BLUE, GREEN = 0xFF00FF, 0xFF00
 
 
@@ -33,7 +33,8 @@ def _layers(sprites: Sprites, table: SpriteTable, value: Int32[Tensor, "N J"]) -
     """Back to front, at most one sprite per table: its pixels on the flat canvas, their colours, and its ``value``."""
     S, M = table.size, table.margin
     pixel, shift = placed(sprites.at, S)
-    seen = ((pixel > -M) & (pixel < S + M)).all(-1) & (sprites.drawing >= 0)
+    half = M // 2  # no sprite goes further from its middle: beyond that it shows nothing, and would leave the margin
+    seen = ((pixel > -half) & (pixel < S + half)).all(-1) & (sprites.drawing >= 0)
     origin = torch.arange(len(sprites), device=pixel.device)[:, None] * (S + M) + M + 1  # first row of each picture
     middle = (origin + pixel[..., 0]) * (S + M) + pixel[..., 1]
     number = table.number(sprites.drawing.clamp(min=0), sprites.angle, sprites.scale, shift)
