@@ -111,7 +111,7 @@ def clone(run: dict[str, Any], report: Callable[[float], Any] = lambda part: Non
     policy, losses = taught(settings, report)
     result: dict[str, Any] = {"loss": round(float(np.mean(losses[-100:])), 4)}
     for name, tasks in {"seen": seen_tasks(), "unseen": unseen_tasks()}.items():
-        result[name] = summary(rollout(policy, tables(tasks), settings.trials, seed=TEST_SEED))
+        result[name] = summary(rollout(policy, tables(tasks, settings.trials), settings.trials, seed=TEST_SEED))
     return result | {"gaze": gaze(policy, seen_tasks("pick"), small_scene, scenes=min(64, settings.trials))}
 
 
@@ -133,9 +133,9 @@ def taught(settings: Clone, report: Callable[[float], Any] = lambda part: None) 
     return policy, history.losses
 
 
-def tables(tasks: tuple[Task, ...]) -> TabletopVectorEnv:
-    """Tables of the small world for these tasks."""
-    return TabletopVectorEnv(TABLES, tasks=tasks, scene=small_scene)
+def tables(tasks: tuple[Task, ...], trials: int = TABLES) -> TabletopVectorEnv:
+    """Tables of the small world for these tasks, as many as ``trials`` fill."""
+    return TabletopVectorEnv(min(TABLES, trials), tasks=tasks, scene=small_scene)
 
 
 def summary(outcomes: Outcomes) -> dict[str, Any]:

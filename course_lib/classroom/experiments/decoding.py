@@ -78,7 +78,7 @@ def decide(run: dict[str, Any], report: Callable[[float], Any] = lambda part: No
 def tested(policy: RT1, trials: int = TRIALS) -> dict[str, Any]:
     """Rollouts by arg-max and by sampling, first actions in the test scenes, and held-out frames of the expert's."""
     result: dict[str, Any] = {}
-    env = TabletopVectorEnv(TABLES, tasks=TASKS, scene=two_mode)
+    env = TabletopVectorEnv(min(TABLES, trials), tasks=TASKS, scene=two_mode)
     for name in ("arg-max", "sampled"):
         random = torch.Generator(policy.device).manual_seed(0)
         policy.pick = arg_max if name == "arg-max" else sampling(random)
