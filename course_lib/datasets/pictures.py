@@ -88,7 +88,7 @@ def _kinds(number: Int[Tensor, " N"], most: Int[Tensor, " N"]) -> Int[Tensor, "N
     kind = (_THEMES.to(u.device)[theme] + taste).topk(THINGS, 1).indices
     again = torch.stack([u[:, 1] < 0.3, u[:, 1] < 0.12], 1)
     kind[:, 1:3] = torch.where(again, kind[:, :1], kind[:, 1:3])
-    count = 1 + (u[:, 2] * most).long()
+    count = 1 + (u[:, 2].sqrt() * most).long()  # more often many than few
     kind = torch.where(torch.arange(THINGS, device=u.device) < count[:, None], kind, -1)
     return kind.gather(1, _HEIGHT.to(u.device)[kind].argsort(dim=1, stable=True))
 

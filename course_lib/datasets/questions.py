@@ -22,6 +22,7 @@ from course_lib.world.lexicon import (
     category_of,
     colour_of,
     coloured,
+    doubtful,
     name_of,
     use_of,
 )
@@ -191,6 +192,8 @@ class Asker:
         else:
             here = [category_of(kind) for kind in self.kinds if category_of(kind)]
             noun = self.draw.choice([*here, *here, *CATEGORIES, "thing"])
+            if not doubtful(noun).isdisjoint(self.kinds):
+                return None
             nouns, n = CATEGORIES.get(noun, "things"), here.count(noun) if noun != "thing" else len(self.kinds)
         return Question(TEXTS["count"].format(a=nouns), NUMBERS[n], "count")
 

@@ -18,13 +18,14 @@ CATEGORIES = {  # the word for several; "kitchen" has no everyday noun, so nobod
     "block": "blocks", "plate": "plates", "card": "cards",
 }  # fmt: skip
 
-MOTLEY = ("sponge",)  # half one colour, half another: nobody is asked for it
+MOTLEY = ("sponge", "milk carton")  # half one colour, half another: nobody is asked for it
 ALSO = {  # further colours that catch the eye: such a thing never lies where one of these colours is asked for
     "pear": ("yellow",), "strawberry": ("green",), "carrot": ("green",), "grapes": ("blue",), "coke can": ("white",),
-    "7up can": ("yellow", "red"), "pepsi can": ("white", "red"), "water bottle": ("white",), "milk carton": ("blue", "grey"),
-    "chip bag": ("yellow",), "sponge": ("yellow", "green"), "spoon": ("white",), "pencil": ("orange",),
+    "7up can": ("yellow", "red"), "pepsi can": ("white", "red"), "water bottle": ("white",), "chip bag": ("yellow",),
+    "milk carton": ("white", "blue", "grey"), "sponge": ("yellow", "green"), "spoon": ("white",), "pencil": ("orange",),
     "scissors": ("red", "purple", "white", "grey"), "hammer": ("grey", "orange"), "brush": ("red", "purple", "grey"),
 }  # fmt: skip
+DOUBTFUL = {"drink": ("cup",), "tool": ("spoon", "sponge")}  # some would call a cup of coffee a drink, a spoon a tool
 
 USES = {  # what one does with it, and "the thing to ..."
     "scissors": ("cut paper", "cut paper with"),
@@ -101,6 +102,11 @@ def colour_of(kind: int) -> str:
 def category_of(kind: int) -> str:
     """fruit, vegetable, drink, snack, tool, block, plate, card, or "" for what has no everyday noun."""
     return KINDS[kind].category if KINDS[kind].category in CATEGORIES else ""
+
+
+def doubtful(category: str) -> frozenset[int]:
+    """The kinds that some people would count among a category."""
+    return kinds_where(lambda k: NAMES[k] in DOUBTFUL.get(category, ()))
 
 
 def use_of(kind: int) -> tuple[str, str]:

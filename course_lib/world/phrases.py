@@ -20,6 +20,7 @@ from course_lib.world.lexicon import (
     colour_of,
     coloured,
     contracted,
+    doubtful,
     german_has,
     in_german,
     in_spanish,
@@ -83,7 +84,12 @@ def _of_colour(colour: str, noun: str) -> tuple[frozenset[int], frozenset[int]]:
     """The kinds of a colour among those of a category ("thing" for all), and the unsure ones."""
     among = kinds_where(lambda k: noun in ("thing", category_of(k)))
     sure, unsure = coloured(colour)
-    return sure & among, unsure & among
+    return sure & among, (unsure & among) | ((sure | unsure) & doubtful(noun))
+
+
+def _of_category(noun: str) -> tuple[frozenset[int], frozenset[int]]:
+    """The kinds of a category, and the unsure ones."""
+    return kinds_where(lambda k: category_of(k) == noun), doubtful(noun)
 
 
 def _colours() -> list[Phrase]:
@@ -98,12 +104,13 @@ def _colours() -> list[Phrase]:
 
 def _categories() -> list[Phrase]:
     nouns = [noun for noun in CATEGORIES if noun not in ("block", "plate", "card")]  # those three the robot says itself
-    return [Phrase(f"the {noun}", "category", kinds_where(lambda k, n=noun: category_of(k) == n)) for noun in nouns]
+    return [Phrase(f"the {noun}", "category", *_of_category(noun)) for noun in nouns]
 
 
 def _uses() -> list[Phrase]:
     ends = sorted({use_of(k)[1] for k in range(len(KINDS))} - {""})
-    return [Phrase(f"the thing to {end}", "use", kinds_where(lambda k, e=end: use_of(k)[1] == e)) for end in ends]
+    kinds = [kinds_where(lambda k, e=end: use_of(k)[1] == e) for end in ends]
+    return [Phrase(f"the thing to {end}", "use", those, doubtful(end)) for end, those in zip(ends, kinds, strict=True)]
 
 
 def _same_colours() -> list[Phrase]:
@@ -124,10 +131,10 @@ def _negations() -> list[Phrase]:
     """The other one: "the fruit that is not the apple", "the block that is not red"."""
     out = []
     for noun in ("fruit", "drink", "tool", "block", "plate"):
-        kinds = kinds_where(lambda k, n=noun: category_of(k) == n)
+        kinds, unsure = _of_category(noun)
         for k in sorted(kinds):
             wrong = colour_of(k) if noun in ("block", "plate") else f"the {name_of(k)}"
-            out.append(Phrase(f"the {noun} that is not {wrong}", "negation", kinds - {k}, needs=frozenset({k})))
+            out.append(Phrase(f"the {noun} that is not {wrong}", "negation", kinds - {k}, unsure, frozenset({k})))
     return out
 
 
@@ -141,7 +148,7 @@ def _spanish() -> list[Phrase]:
     kinds = range(len(KINDS))
     out = [Phrase(in_spanish(*_key(k)), "spanish", frozenset({k}), plural=is_plural(k)) for k in kinds]
     for noun in ("fruit", "vegetable", "drink", "tool"):
-        out.append(Phrase(in_spanish(noun), "spanish", kinds_where(lambda k, n=noun: category_of(k) == n)))
+        out.append(Phrase(in_spanish(noun), "spanish", *_of_category(noun)))
     for colour in COLOURS:
         for noun in ("thing", "fruit", "drink"):
             sure, unsure = _of_colour(colour, noun)
@@ -157,7 +164,7 @@ def _german() -> list[Phrase]:
     plural = kind_index("grapes")  # "die schere" is one
     out = [phrase(_key(k), frozenset({k}), plural=k == plural) for k in range(len(KINDS))]
     for noun in ("fruit", "vegetable", "drink", "tool"):
-        out.append(phrase((noun,), kinds_where(lambda k, n=noun: category_of(k) == n)))
+        out.append(phrase((noun,), *_of_category(noun)))
     for colour in filter(german_has, COLOURS):
         for noun in ("thing", "fruit", "drink"):
             sure, unsure = _of_colour(colour, noun)
