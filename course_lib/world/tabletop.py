@@ -85,13 +85,8 @@ def reset(seed: Int[Tensor, " N"], kind: Int[Tensor, "N K"], cabinet: Bool[Tenso
 
     Raises ValueError for an impossible scene.
     """
+    _check_kinds(kind)
     N, K = kind.shape
-    if K > MAX_OBJECTS:
-        raise ValueError(
-            f"Expected at most {MAX_OBJECTS} objects on a table, got {K}: more do not fit {SEPARATION} m apart. Try fewer."
-        )
-    if int(kind.max()) >= len(KINDS) or int(kind.min()) < -1:
-        raise ValueError(f"Kinds are -1 (empty) or 0 ... {len(KINDS) - 1}, got {int(kind.min())} ... {int(kind.max())}.")
     zero = torch.zeros_like(seed)
     device = seed.device
     cabinet = torch.zeros(N, dtype=torch.bool, device=device) if cabinet is None else cabinet
