@@ -80,6 +80,16 @@ def spots(
     return chosen
 
 
+def _check_kinds(kind: Tensor) -> None:
+    K = kind.shape[1]
+    if K > MAX_OBJECTS:
+        raise ValueError(
+            f"Expected at most {MAX_OBJECTS} objects on a table, got {K}: more do not fit {SEPARATION} m apart. Try fewer."
+        )
+    if int(kind.max()) >= len(KINDS) or int(kind.min()) < -1:
+        raise ValueError(f"Kinds are -1 (empty) or 0 ... {len(KINDS) - 1}, got {int(kind.min())} ... {int(kind.max())}.")
+
+
 def reset(seed: Int[Tensor, " N"], kind: Int[Tensor, "N K"], cabinet: Bool[Tensor, " N"] | None = None) -> TabletopState:
     """Fresh tables holding the given kinds at random places, everything upright, drawers shut.
 
