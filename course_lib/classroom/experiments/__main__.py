@@ -14,7 +14,7 @@ import argparse
 import sys
 from types import ModuleType
 
-from course_lib.classroom.experiments import attention, decoding, diversity, language, rows, scaling
+from course_lib.classroom.experiments import attention, decoding, diversity, film_start, language, rows, scaling
 from course_lib.classroom.recipes import current_commit, hardware
 from course_lib.learn.sweep import Run, SweepError, file_name, sweep
 
@@ -22,6 +22,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "decoding": decoding,
     "language": language,
     "scaling": scaling,
+    "film_start": film_start,
     "attention": attention,
     "diversity": diversity,
 }

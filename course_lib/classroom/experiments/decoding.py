@@ -33,7 +33,7 @@ WORK = "course_lib.classroom.experiments.decoding:decide"
 TITLE = "parallel or autoregressive action tokens, on a task with two good ways"
 HEADS: dict[str, type[RT1]] = {"parallel": RT1, "autoregressive": AutoregressiveRT1}
 TASKS = tuple(task for task in PICK_TASKS if task.kind == kind_index("apple"))
-EPISODES, STEPS = 4000, 1500
+EPISODES, STEPS = 4000, 1200
 DRAWS = 10  # first actions drawn in each scene
 X, Y = SPACE.index("arm_x"), SPACE.index("arm_y")
 MOVES = 0.005  # metres: half a step of the expert's lattice
