@@ -29,7 +29,10 @@ EXPERIMENTS: dict[str, ModuleType] = {
 
 
 def plan(names: list[str], seeds: int) -> list[tuple[str, list[Run]]]:
-    """What to do in which order, as (work, runs): seed by seed, each run once (experiments share some)."""
+    """What to do in which order, as (work, runs): seed by seed, each run once (experiments share some).
+
+    Neighbours with the same work are one sweep, so that no worker waits for the end of an experiment.
+    """
     out: list[tuple[str, list[Run]]] = []
     done: set[str] = set()
     for seed in range(seeds):
@@ -37,7 +40,10 @@ def plan(names: list[str], seeds: int) -> list[tuple[str, list[Run]]]:
             module = EXPERIMENTS[name]
             new = [run for run in module.runs(seeds) if run["seed"] == seed and file_name(run) not in done]
             done |= set(map(file_name, new))
-            out += [(module.WORK, new)] if new else []
+            if out and out[-1][0] == module.WORK:
+                out[-1][1].extend(new)
+            elif new:
+                out.append((module.WORK, new))
     return out
 
 
