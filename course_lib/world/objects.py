@@ -65,7 +65,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("spoon", 0.09, "kitchen", "grey", height=0.015, radius=0.028),
     Kind("hammer", 0.09, "tool", "", height=0.03),
     Kind("chip bag", 0.08, "snack", "green", height=0.075, stands=True),
-    Kind("strawberry", 0.068, "fruit", "red", height=0.035),
+    Kind("strawberry", 0.076, "fruit", "red", height=0.035),
     Kind("lemon", 0.076, "fruit", "yellow", height=0.045),
     Kind("milk carton", 0.09, "drink", "white", height=0.085, stands=True),
     Kind("brush", 0.09, "tool", "", height=0.02, radius=0.028),

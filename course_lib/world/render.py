@@ -2,7 +2,7 @@
 
 ``layout`` says which sprites lie where, back to front; here they are laid over the table top, one sprite of every table at
 a time. A pixel is one int32, 0x00BBGGRR, and red and blue are blended in one multiplication: nearly three times as fast as
-a canvas of floats. ``plain_render`` does the same one pixel and one channel at a time.
+a canvas of floats. ``plain_render`` does the same one sprite and one channel at a time.
 """
 
 from collections.abc import Iterator
