@@ -10,7 +10,7 @@ import pytest
 import readme_tree
 
 ROOT = Path(__file__).resolve().parents[1]
-GROUND = {"interfaces", "actions", "action_language", "attention", "configs", "costs"}
+GROUND = {"interfaces", "actions", "action_vocabulary", "attention", "configs", "costs"}
 BELOW = {"ground", "world", "datasets", "rt1", "rt2", "learn", "measure"}
 MAY_IMPORT = {  # room: the rooms it may look into, besides itself
     "ground": set(),

@@ -64,8 +64,9 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def load_checkpoint(path: str | Path, model_class: type[nn.Module], **parts: Any) -> nn.Module:
     """Build ``model_class`` from the config in the file, with its weights, in eval mode.
 
-    ``parts`` go to the constructor (``film=MyFiLM``). Raises ValueError for a file that is missing, truncated, tampered
-    with (sha256 of the manifest), of another model, or whose tensors do not fit, with a table of what does not.
+    ``parts`` go to the constructor (``film=MyFiLM``), or to ``from_config`` where the class has one (RT2). Raises
+    ValueError for a file that is missing, truncated, tampered with (sha256 of the manifest), of another model, or whose
+    tensors do not fit, with a table of what does not.
     """
     check_sha256(path)
     tensors, header = read_tensors(path)
@@ -75,7 +76,9 @@ def load_checkpoint(path: str | Path, model_class: type[nn.Module], **parts: Any
             f"{header.get('model', 'nothing')!r} in {header.get('format', 'no format')!r}. Is it another model's file?"
         )
     config = model_class.config_class.from_dict(json.loads(header["config"]))
-    model = model_class(config, **parts)
+    model = getattr(model_class, "from_config", model_class)(
+        config, **parts
+    )  # RT2 is made of parts that the config describes
     load_weights(model, tensors, Path(path).name)
     return model.eval()
 

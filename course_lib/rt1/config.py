@@ -6,10 +6,8 @@ from typing import Any
 
 import torch
 
-from course_lib.actions import ActionDim, ActionSpace, ActionTokenizer
+from course_lib.actions import ActionSpace, ActionTokenizer
 from course_lib.configs import build, changed, check_positive, check_types
-
-SPACES = {"official": ActionSpace.official, "workbook": ActionSpace.workbook}
 
 
 @dataclass(frozen=True)
@@ -125,8 +123,7 @@ class RT1Config:
 
     def __post_init__(self):
         check_types(type(self), vars(self))
-        if isinstance(self.action_space, str):
-            object.__setattr__(self, "action_space", _known_space(self.action_space))
+        object.__setattr__(self, "action_space", ActionSpace.from_plain(self.action_space))
         sizes = ("bins", "image_height", "image_width", "history", "image_tokens", "token_learner_hidden")
         check_positive(self, (*sizes, "instruction_dim", "width", "layers", "heads", "key_dim"))
         if not 0 <= self.dropout < 1:
@@ -169,9 +166,7 @@ class RT1Config:
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         plain["trunk"] = dataclasses.asdict(self.trunk)
         plain["trunk"]["stages"] = list(plain["trunk"]["stages"])
-        known = {make(): name for name, make in SPACES.items()}
-        space = [dataclasses.asdict(dim) | {"classes": list(dim.classes)} for dim in self.action_space.dims]
-        plain["action_space"] = known.get(self.action_space, space)
+        plain["action_space"] = self.action_space.to_plain()
         return plain
 
     @classmethod
@@ -192,12 +187,6 @@ class RT1Config:
         }
 
 
-def _known_space(name: str) -> ActionSpace:
-    if name not in SPACES:
-        raise ValueError(f"action_space is {' or '.join(map(repr, SPACES))} or an ActionSpace, got {name!r}.")
-    return SPACES[name]()
-
-
 def _nested(name: str, value: Any) -> Any:
     """The dataclasses inside, from mappings and lists."""
     if name == "trunk" and not isinstance(value, EfficientNetConfig):
@@ -205,7 +194,7 @@ def _nested(name: str, value: Any) -> Any:
     if name == "stages" and isinstance(value, list | tuple):
         return tuple(stage if isinstance(stage, Stage) else build(Stage, stage) for stage in value)
     if name == "action_space" and isinstance(value, list):
-        return ActionSpace(tuple(build(ActionDim, {**d, "classes": tuple(d.get("classes", ()))}) for d in value))
+        return ActionSpace.from_plain(value)
     return value
 
 
