@@ -158,6 +158,8 @@ def test_a_scene_holds_what_the_task_mentions_and_nothing_else_that_its_words_co
         assert not {KINDS[k].name for k in row} & set(UNSEEN)
     with pytest.raises(ValueError, match="1 to 8 objects"):
         draw_kinds(seeds, goals, 9)
+    with pytest.raises(ValueError, match="mention two objects"):
+        draw_kinds(seeds, goals, 1)
 
 
 def test_what_a_task_brings_together_starts_apart():

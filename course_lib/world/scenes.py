@@ -54,8 +54,9 @@ def draw_kinds(
         same = (word[: len(KINDS)] == word[named][:, None]) & (named >= 0)[:, None]
         score = torch.where(same, -1.0, score)  # a second block would make "the block" ambiguous
         score = torch.where((torch.arange(len(KINDS), device=device) == named[:, None]), rank, score)
-    needed = ((goals.kind >= 0).int() + (goals.goal >= 0).int()).max()
-    kinds = score.topk(max(objects, int(needed)), 1)
+    if objects < 2 and bool(((goals.kind >= 0) & (goals.goal >= 0)).any()):
+        raise ValueError(f"Some tasks mention two objects, but the scene should hold {objects}. Try objects=3.")
+    kinds = score.topk(objects, 1)
     kinds = torch.where(kinds.values >= 0, kinds.indices, -1)
     order = chance.uniform(seed, torch.zeros_like(seed), 22, kinds.shape[1]).argsort(1)
     return kinds.gather(1, order)
