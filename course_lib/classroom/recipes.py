@@ -38,7 +38,7 @@ from course_lib.rt1.instruction import InstructionEncoder, write_table
 from course_lib.rt1.levers import levers
 from course_lib.world import known_instructions
 from course_lib.world.objects import NAMES
-from course_lib.world.splits import training_tasks
+from course_lib.world.splits import NAMES_OF_SPLITS, split, training_tasks
 from course_lib.world.tasks import SKILLS
 
 DATA = Path(course_lib.__file__).parent.parent / "data"
@@ -51,9 +51,10 @@ TRAINING_SEED, TEST_SEED = 1_000_000, 0  # episode seeds: tests use 0 ... 999,99
 
 
 def make_instructions() -> dict[str, Any]:
-    """instructions.safetensors: MiniLM's embedding of every sentence the world can say."""
-    write_table(known_instructions(), DATA / "instructions.safetensors")
-    return {"seed": None, "result": f"{len(known_instructions())} sentences", "files": ["instructions.safetensors"]}
+    """instructions.safetensors: MiniLM's embedding of every sentence of the robot's tasks and of all test sets."""
+    sentences = list(dict.fromkeys([*known_instructions(), *(s for name in NAMES_OF_SPLITS for s in split(name).sentences)]))
+    write_table(sentences, DATA / "instructions.safetensors")
+    return {"seed": None, "result": f"{len(sentences)} sentences", "files": ["instructions.safetensors"]}
 
 
 def rt1_tiny_batches(episodes: int = RT1_TINY_EPISODES, seed: int = TRAINING_SEED) -> Windows:
