@@ -76,9 +76,10 @@ def test_a_row_of_other_settings_is_not_taken_for_this_run(tmp_path):
 
 
 def test_names_are_readable_and_differ_where_settings_differ():
-    a, b = file_name({"language": "film", "seed": 1}), file_name({"language": "film", "seed": 2})
+    a, b = file_name({"language": "film", "seed": 1}), file_name({"seed": 2, "language": "film"})
     assert a.startswith("film-1-") and b.startswith("film-2-") and a != b
     assert file_name({"x": "1"}) != file_name({"x": 1})
+    assert file_name({"x": 1, "y": 2}) == file_name({"y": 2, "x": 1})
 
 
 @pytest.mark.parametrize("run", [{"x": (1, 2)}, {"x": {1}}, {"x": float("nan")}, {1: 2}])

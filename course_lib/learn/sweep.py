@@ -82,12 +82,12 @@ def file_name(run: Run) -> str:
     """The name of a run's row: readable, and different for different settings. Raises ValueError for what is not JSON."""
     try:
         text = json.dumps(run, sort_keys=True, allow_nan=False)
-        same = json.loads(text) == run
+        again = json.loads(text)  # with its keys in order: so the order of the settings does not matter
     except (TypeError, ValueError) as error:
         raise ValueError(f"A run is a dictionary of texts, numbers, lists and None; got {run!r} ({error}).") from error
-    if not same:
+    if again != run:
         raise ValueError(f"A run must come back from JSON as it went in (no tuples, only text as keys); got {run!r}.")
-    words = re.sub(r"[^A-Za-z0-9.]+", "-", " ".join(str(value) for value in run.values())).strip("-")
+    words = re.sub(r"[^A-Za-z0-9.]+", "-", " ".join(str(value) for value in again.values())).strip("-")
     return f"{words[:60]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from course_lib.classroom.experiments.clones import BATCH, DATA_APART, TABLES, TRIALS, summary
 from course_lib.classroom.recipes import TEST_SEED, TRAINING_SEED
 from course_lib.datasets import Episodes, Windows, record
+from course_lib.interfaces import Policy
 from course_lib.learn import Schedule, behaviour_clone
 from course_lib.measure import rollout
 from course_lib.rt1 import RT1, RT1Config
@@ -88,7 +89,7 @@ def tested(policy: RT1, trials: int = TRIALS) -> dict[str, Any]:
     return result | surprise(policy, record(min(500, trials), TASKS, seed=TEST_SEED, scene=two_mode))
 
 
-def mixing(policy: RT1, scenes: int, draws: int) -> dict[str, int]:
+def mixing(policy: Policy, scenes: int, draws: int) -> dict[str, int]:
     """Of the first actions that move along x and y at once: how many point at the cups' diagonal."""
     seeds = torch.arange(TEST_SEED, TEST_SEED + scenes)
     goals = Goals.of([TASKS[0]] * scenes)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from course_lib.classroom.attention_trace import MAPS, attention_shares
-from course_lib.rt1 import RT1
+from course_lib.interfaces import Policy
 from course_lib.world.render import render, segment
 from course_lib.world.scenes import OBJECTS, scene
 from course_lib.world.tasks import PHRASES, Goals, Task, draw_tasks, say, target_place
@@ -35,7 +35,7 @@ NUMBERS = {
 
 
 def gaze(
-    policy: RT1, tasks: Sequence[Task], scene: Callable = scene, *, scenes: int = 64, seed: int = 0
+    policy: Policy, tasks: Sequence[Task], scene: Callable = scene, *, scenes: int = 64, seed: int = 0
 ) -> dict[str, list[float]]:
     """NUMBERS for a policy in ``scenes`` scenes of picking tasks, each seen with two sentences: the first frame."""
     seeds = torch.arange(seed, seed + scenes)
@@ -50,7 +50,7 @@ def gaze(
     return _numbers(named, instead, looks, place.numpy())
 
 
-def _maps(policy: RT1, images: np.ndarray, kinds: list[int]) -> Float[np.ndarray, "N K h w"]:
+def _maps(policy: Policy, images: np.ndarray, kinds: list[int]) -> Float[np.ndarray, "N K h w"]:
     trace: dict[str, Tensor] = {}
     policy.reset()
     policy.act({"image": images, "instruction": [say(PHRASE, kind) for kind in kinds]}, trace=trace)
