@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 
 Run = dict[str, Any]
 LOOK = 0.2  # seconds between two looks at the workers
+BAR = "sweep: {percentage:3.0f}% |{bar}| {n:.2f} of {total} runs [{elapsed}, {remaining} left{postfix}]"
 RETRIES = 2  # how many Dask workers a run may lose
 NO_DASK = "A scheduler needs Dask, which is not installed. Try, here and on every worker: pip install distributed"
 
@@ -63,11 +64,8 @@ def sweep(
     workers = workers or gpus or os.cpu_count() or 1
     if workers < 1:
         raise ValueError(f"Expected at least one worker, got {workers}.")
-    bar = tqdm(
-        total=len(runs), initial=len(runs) - len(missing), disable=not progress, desc="sweep", smoothing=0,
-        bar_format="{desc}: {percentage:3.0f}% |{bar}| {n:.2f} of {total} runs [{elapsed}, {remaining} left{postfix}]",
-    )  # fmt: skip
-    with bar:
+    looks = {"bar_format": BAR, "smoothing": 0, "mininterval": 1, "disable": not progress}
+    with tqdm(total=len(runs), initial=len(runs) - len(missing), **looks) as bar:
         if scheduler:
             failed = _over_dask(work, missing, folder, scheduler, about or {}, bar)
         else:
@@ -172,7 +170,8 @@ def _here(work: str, runs: list[Run], folder: Path, workers: int, gpus: int, abo
     waiting, going, failed, done = list(runs), {}, {}, bar.n
     try:
         while waiting or going:
-            for slot in [slot for slot in range(workers) if slot not in going and waiting]:
+            free = (slot for slot in range(workers) if slot not in going)
+            for slot in list(free)[: len(waiting)]:
                 going[slot] = _Child.start(work, waiting.pop(0), folder, about, _environment(slot, workers, gpus))
             time.sleep(LOOK)
             for slot, child in list(going.items()):
@@ -182,9 +181,8 @@ def _here(work: str, runs: list[Run], folder: Path, workers: int, gpus: int, abo
                     if code:
                         failed[name] = f"ended with {code} ({last})" if code > 0 else f"killed by signal {-code}"
                     done += 1
-            bar.n = done + sum(child.part() for child in going.values())
             bar.set_postfix_str(f"{len(failed)} failed" if failed else "", refresh=False)
-            bar.refresh()
+            bar.update(done + sum(child.part() for child in going.values()) - bar.n)
     finally:
         for child in going.values():
             child.stop()

@@ -21,6 +21,7 @@ from course_lib.learn import Schedule, behaviour_clone
 from course_lib.measure import rollout
 from course_lib.rt1 import RT1, RT1Config
 from course_lib.rt1.ablations import AutoregressiveRT1
+from course_lib.rt1.cached import CachedAutoregressiveRT1
 from course_lib.rt1.instruction import InstructionEncoder
 from course_lib.rt1.policy import arg_max, evaluating, sampling
 from course_lib.world.env import TabletopVectorEnv
@@ -141,8 +142,6 @@ def _nats(policy: RT1, images: Tensor, heard: Tensor, actions: Tensor) -> Tensor
 
 def steps_to_time(batch: int = 1, seed: int = 0) -> dict[str, Callable[[], Any]]:
     """One control step of each way to decode, for ``measure.speed.benchmark``; the weights are random."""
-    from course_lib.rt1.cached import CachedAutoregressiveRT1  # noqa: PLC0415 - not needed by the runs
-
     torch.manual_seed(seed)
     config = RT1Config.tiny(history=1)
     policies = [kind(config).eval() for kind in (RT1, CachedAutoregressiveRT1, AutoregressiveRT1)]
