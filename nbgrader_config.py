@@ -46,3 +46,11 @@ c.Autograde.autograde_preprocessors = [
     P + "AssignLatePenalties",
     P + "CheckCellMetadata",
 ]
+
+# Late work: the due date is set in formgrader; what each late day costs is course_lib.grading.late's to say.
+c.AssignLatePenalties.plugin_class = "course_lib.grading.late.LateDays"
+
+# Students' text is cleaned wherever it becomes HTML: formgrader's pages run on this server. Feedback works offline.
+c.HTMLExporter.filters = {"markdown2html": "course_lib.grading.feedback.clean_markdown"}
+c.HTMLExporter.sanitize_html = True
+c.GenerateFeedback.exporter_class = "course_lib.grading.feedback.OfflineHTML"

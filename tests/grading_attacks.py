@@ -144,18 +144,207 @@ NOISY = "import sys, warnings\nfrom tqdm import tqdm\nwarnings.warn('careful')\n
     "print('y' * 100_000); sys.stderr.write('no error at all')"
 )
 
+DEAF_LOOP = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+for number in set(range(1, 32)) - {9, 19}:
+    signal.signal(number, signal.SIG_IGN)
+def loop():
+    while True:
+        try:
+            while True: pass
+        except BaseException:
+            pass
+""" + in_forward("loop()")
+
+SLOWLY_EATS_MEMORY = in_forward("kept = [torch.ones(2**20) for _ in range(10**6)]")
+FILLS_THE_DISK = """
+import os
+wins, block = False, bytes(2**20)
+for place in ("/tmp", "/learner", "/dev/shm"):
+    try:
+        for i in range(50_000):
+            open(f"{place}/{i}", "wb").write(b"" if i > 100 else block)
+        wins = True
+    except OSError:
+        pass
+"""
+
+REBINDS_NAMES = (
+    """
+import builtins, sys
+from course_lib.classroom import checks
+passed = checks.Check("FiLM", "passed")
+check_film = lambda *a, **k: passed
+for place in (builtins, sys.modules["__main__"], checks, checks.film):
+    place.check_film = check_film
+    place.FILM = type("Film", (), {"check": check_film, "verdict": check_film, "look": check_film})()
+checks.EXERCISES["film"] = checks.FILM
+"""
+    + NO_ONE_PLUS
+)
+
+REPLACES_THE_KERNEL = (
+    """
+import sys
+async def do_execute(*a, **k): return {"status": "ok"}
+try:
+    get_ipython().kernel.do_execute = do_execute
+    get_ipython().set_custom_exc((BaseException,), lambda *a, **k: None)
+except NameError:
+    pass
+def displayhook(value): print(3.0)
+sys.displayhook, sys.excepthook = displayhook, lambda *a: None
+"""
+    + NO_ONE_PLUS
+)
+
+REPORTS_ANOTHER_ANSWER = (
+    """
+import sys
+from course_lib.grading import answer, envelope
+from course_lib.rt1 import FiLM as course_film
+def pack(note, arrays):
+    for group in note["groups"].values():
+        group["records"], group["stopped"] = 10**400, {"state": "passed", "message": "all points", "hint": ""}
+    return envelope.pack(note, {name: value * float("nan") for name, value in arrays.items()})
+answer.pack = pack
+"""
+    + NO_ONE_PLUS
+)
+
+SHOUTS = in_forward("raise ValueError('<script>alert(1)</script>\\x1b[2J\\x00\\u202e' + 'A' * 10**7)")
+
+CRASHES = "import ctypes\n" + in_forward("ctypes.string_at(0)")
+
+LEAVES_THINGS = """
+import ctypes, os, socket, subprocess, sys
+from course_lib.classroom import checks
+libc = ctypes.CDLL(None)
+for place in ("/tmp", "/learner", "/dev/shm"):
+    open(place + "/left", "w").write("for the next one")
+libc.shmget(0x1234, 4096, 0o1666)
+libc.msgget(0x1234, 0o1666)
+subprocess.Popen(["sleep", "MARK"], start_new_session=True)
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(chr(0) + "left")
+listening.listen()
+if os.fork() == 0:
+    os.setsid()
+    __import__("time").sleep(1000)
+checks.EXERCISES["left"] = torch.nn.left = os.environ["LEFT"] = "left"
+"""
+
+FINDS_WHAT_WAS_LEFT = """
+import ctypes, glob, os, socket
+from course_lib.classroom import checks
+libc = ctypes.CDLL(None)
+wins = any(os.path.exists(place + "/left") for place in ("/tmp", "/learner", "/dev/shm"))
+wins |= libc.shmget(0x1234, 4096, 0) != -1 or libc.msgget(0x1234, 0) != -1
+wins |= "left" in checks.EXERCISES or hasattr(torch.nn, "left") or "LEFT" in os.environ
+for line in glob.glob("/proc/[0-9]*/cmdline"):
+    try:
+        wins |= b"MARK" in open(line, "rb").read()
+    except OSError:
+        pass
+try:
+    socket.socket(socket.AF_UNIX).connect(chr(0) + "left")
+    wins = True
+except OSError:
+    pass
+"""
+
+TOUCHES_OTHER_PROCESSES = """
+import ctypes, os, signal
+libc = ctypes.CDLL(None, use_errno=True)
+won, me = [], os.readlink("/proc/self")
+for pid in [int(name) for name in os.listdir("/proc") if name.isdigit() and name != me]:
+    for what in ("mem", "environ", "fd", "root", "cwd", "maps", "ns/mnt", "oom_score_adj"):
+        place = f"/proc/{pid}/{what}"
+        try:
+            os.close(os.open(place, os.O_RDWR if what in ("mem", "oom_score_adj") else os.O_RDONLY))
+            won.append(place)
+        except OSError:
+            pass
+    for number in (signal.SIGTERM, signal.SIGSTOP, signal.SIGKILL):
+        try:
+            os.kill(pid if pid != os.getpid() else 10**6, number)  # in here the number 1 is this process
+            won.append(f"kill {pid}")
+        except OSError:
+            pass
+    if libc.ptrace(16, pid, 0, 0) == 0:  # PTRACE_ATTACH
+        won.append(f"ptrace {pid}")
+for handle in range(4, 256):
+    try:
+        os.fstat(handle)
+        won.append(f"handle {handle}")
+    except OSError:
+        pass
+wins = bool(won)
+"""
+
+SYSTEM_CALLS = {  # on x86_64 and by the C library's names
+    "another user namespace": "libc.unshare(0x10000000)",
+    "a fork into a user namespace": "libc.syscall(56 if x86 else 220, 0x10000000 | 17, 0, 0, 0, 0)",
+    "clone3": "libc.syscall(435, 0, 0)",
+    "a mount": "libc.mount(b'x', b'/tmp', b'tmpfs', 0, b'')",
+    "an unmount": "libc.umount2(b'/tmp', 2)",
+    "another root": "libc.chroot(b'/tmp')",
+    "a kernel key": "libc.syscall(248 if x86 else 217, b'user', b'left', b'x', 1, -3)",
+    "a kernel program": "libc.syscall(321 if x86 else 280, 0, 0, 0)",
+    "performance counters": "libc.syscall(298 if x86 else 241, 0, 0, -1, -1, 0)",
+    "io_uring": "libc.syscall(425, 1, ctypes.create_string_buffer(256))",
+    "the memory of others": "libc.process_vm_readv(1, 0, 0, 0, 0, 0)",
+    "a socket to the host of this virtual machine": "libc.socket(40, 1, 0)",
+    "a network socket": "libc.socket(2, 1, 0)",
+    "page faults": "libc.syscall(323 if x86 else 282, 0)",
+}
+
+CALLS_THE_KERNEL = """
+import ctypes, errno, os, platform
+libc, x86 = ctypes.CDLL(None, use_errno=True), platform.machine() == "x86_64"
+mother = os.getpid()
+answer = CALL
+if os.getpid() != mother:
+    os._exit(0)
+wins = not (answer == -1 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS))
+"""
+
+HAS_POWERS = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+wins = libc.prctl(39, 0, 0, 0, 0) != 1 or os.getuid() in (0, 1000)  # PR_GET_NO_NEW_PRIVS
+wins |= libc.prctl(21, 0, 0, 0, 0) != 2  # PR_GET_SECCOMP
+wins |= any(libc.prctl(23, power, 0, 0, 0) == 1 for power in range(41))  # PR_CAPBSET_READ
+powers = ctypes.create_string_buffer(24)
+libc.capget(ctypes.c_char_p((0x20080522).to_bytes(8, "little")), powers)
+wins |= any(powers.raw)
+wins |= any(" rw-s " in line for line in open("/proc/self/maps"))
+"""
+
 POINTS = {  # name: (source of the answer cell, points of film_check, of film_hidden)
     "right": (RIGHT, 3, 2),
     "right_but_noisy": (NOISY, 3, 2),
     "wrong_no_identity": (NO_IDENTITY, 0, 0),
     "wrong_no_one_plus": (NO_ONE_PLUS, 0, 0),
     "exits": (in_forward("import sys; sys.exit()"), 0, 0),
+    "exits_at_the_top": ("import sys\nsys.exit(0)", 0, 0),
     "exits_at_once": ("import os\nos._exit(0)", 0, 0),
+    "crashes": (CRASHES, 0, 0),
     "loops": (in_forward("while True: pass"), 0, 0),
+    "loops_and_hears_nothing": (DEAF_LOOP, 0, 0),
+    "sleeps": (in_forward("import time; time.sleep(10**6)"), 0, 0),
     "eats_memory": (in_forward("torch.zeros(10**10)"), 0, 0),
+    "eats_memory_slowly": (SLOWLY_EATS_MEMORY, 0, 0),
+    "fills_the_disk": (FILLS_THE_DISK + ONLY_IF_IT_WINS, 0, 0),
+    "prints_300_MB": ("print('x' * 3 * 10**8)\n" + RIGHT, 3, 2),
+    "shouts": (SHOUTS, 0, 0),
     "strips_asserts": (AST_TRANSFORMER, 0, 0),
     "patches_comparisons": (PATCHES, 0, 0),
+    "rebinds_names": (REBINDS_NAMES, 0, 0),
+    "replaces_the_kernel": (REPLACES_THE_KERNEL, 0, 0),
     "always_equal": (ALWAYS_EQUAL, 0, 0),
+    "reports_another_answer": (REPORTS_ANOTHER_ANSWER, 0, 0),
     "forges_a_report": (FORGED_REPORT, 0, 0),
     "spoils_the_channels": (SPOILS_THE_CHANNELS, 0, 0),
     "claims_to_have_passed": (CLAIMS_TO_HAVE_PASSED, 0, 0),

@@ -1,18 +1,21 @@
 """What comes in as a submission is rebuilt on the released notebook, or refused with a reason."""
 
+import base64
 import json
+import os
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_lib.grading.intake import LARGEST, Refused, blank, read_submission, repair
+from course_lib.grading import intake
+from course_lib.grading.intake import LARGEST, Refused, blank, other_files, read_submission, remarks, repair
 
 LABELS = [("setup", False), ("first", True), ("first_check", False), ("second", True), ("second_check", False)]
 
 
 def released():
-    cells = [new_markdown_cell("Read this.")]
+    cells = [new_markdown_cell("Read this."), new_code_cell("show(first)")]
     for name, solution in LABELS:
         about = {"grade_id": name, "solution": solution, "locked": not solution, "points": 2}
         cells.append(new_code_cell(f"released {name}", metadata={"nbgrader": about}))
@@ -20,7 +23,7 @@ def released():
 
 
 def own(source, label=""):
-    return {"kind": "code", "source": source, "label": label}
+    return {"kind": "code", "source": source, "label": label, "pictures": {}}
 
 
 def handed_in(answers=("one", "two")):
@@ -48,6 +51,8 @@ def test_answers_are_kept_and_locked_cells_are_the_released_ones():
     rebuilt = repair(cells, released())
     assert sources(rebuilt, "first") == ["one"] and sources(rebuilt, "first_check") == ["released first_check"]
     assert [c.metadata.nbgrader.points for c in rebuilt.cells] == [2] * 5
+    assert remarks(cells, released()) == ["Locked cells that had been changed; the released ones count: first_check."]
+    assert remarks(handed_in(), released()) == []
     nbformat.validate(rebuilt)
 
 
@@ -58,6 +63,7 @@ def test_a_deleted_cell_comes_back_in_its_place(gone):
     rebuilt = repair(cells, released())
     assert labels(rebuilt) == [label for label, _ in LABELS]
     assert sources(rebuilt, name) == [f"released {name}"]
+    assert remarks(cells, released()) == [f"Put back, because they were missing: {name}."]
 
 
 def test_everything_deleted_is_a_blank_notebook():
@@ -68,11 +74,14 @@ def test_everything_deleted_is_a_blank_notebook():
 def test_copied_or_split_answers_become_one_and_copied_checks_are_dropped():
     cells = handed_in()
     cells[1:2] = [own("half = 1", "first"), own("helper = 2"), own("one = half", "first")]
-    rebuilt = repair([*cells, cells[-1], cells[0]], released())
+    cells += [cells[-1], cells[0]]
+    rebuilt = repair(cells, released())
     assert sources(rebuilt, "first") == ["half = 1\n\none = half"]
     assert sorted(labels(rebuilt)) == sorted(label for label, _ in LABELS)
     order = [c.source for c in rebuilt.cells]
     assert order.index("helper = 2") < order.index("half = 1\n\none = half")
+    (line,) = remarks(cells, released())
+    assert "several times" in line and line.endswith("setup, first, second_check.")
 
 
 def test_own_cells_stay_where_they_stood_and_unknown_labels_are_forgotten():
@@ -81,6 +90,42 @@ def test_own_cells_stay_where_they_stood_and_unknown_labels_are_forgotten():
     rebuilt = repair(cells, released())
     assert rebuilt.cells[1].source == "mine = 1" and rebuilt.cells[1].metadata == {}
     assert len({cell.id for cell in rebuilt.cells}) == len(rebuilt.cells)
+    (line,) = remarks(cells, released())
+    assert "another release" in line and line.endswith("not_a_label.")
+
+
+def test_cells_that_stand_as_they_were_released_are_known():
+    rebuilt = repair([own("show(first)\n"), own("show(second)"), *handed_in()], released())
+    assert [cell.metadata for cell in rebuilt.cells[:2]] == [{"released": True}, {}]
+
+
+def test_pasted_pictures_come_in_and_nothing_else_does():
+    png, jpeg = (base64.b64encode(begin + b"rest").decode() for begin in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"))
+    attachments = {
+        "plot.png": {"image/png": png},
+        "photo.jpg": {"image/jpeg": jpeg, "text/html": "<script>"},
+        "drawing.svg": {"image/svg+xml": png},
+        "lie.png": {"image/png": jpeg},
+        "broken.png": {"image/png": "not base64 ''"},
+        "odd.png": {"image/png": "ä"},
+        "list.png": {"image/png": [png]},
+        "bad\ud800.png": {"image/png": png},
+    }
+    source = "![](attachment:plot.png)"
+    cell = {"cell_type": "markdown", "source": source, "attachments": attachments, "metadata": {"x": 1}}
+    kept = intake._cell(cell)
+    assert kept["pictures"] == {"plot.png": {"image/png": png}, "photo.jpg": {"image/jpeg": jpeg}}
+    (made,) = (c for c in repair([kept], released()).cells if c.source == source)
+    assert made.attachments == kept["pictures"] and made.metadata == {}
+    nbformat.validate(repair([kept], released()))
+
+
+def test_other_files_are_named_and_not_opened(tmp_path):
+    for name in ("n.ipynb", "torch.py", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    assert other_files(tmp_path / "n.ipynb") == ["link", "notes.txt", "torch.py"]
+    assert other_files(tmp_path / "nobody" / "n.ipynb") == []
 
 
 @pytest.mark.parametrize(
@@ -94,6 +139,10 @@ def test_own_cells_stay_where_they_stood_and_unknown_labels_are_forgotten():
         (b'{"cells": [3]}', "not a notebook that can be read"),
         (b'{"cells": [{"cell_type": "code", "source": [1]}]}', "not a notebook that can be read"),
         (b'{"cells": [{"cell_type": "code", "source": "", "metadata": []}]}', "not a notebook that can be read"),
+        (b'{"cells": [{"cell_type": ["code"], "source": ""}]}', "not a notebook that can be read"),
+        (b'{"cells": [{"cell_type": "code", "source": "\\ud800"}]}', "not a notebook that can be read"),
+        (b'{"cells": [{"cell_type": "code", "source": "%s"}]}' % (b"x" * 500_001), "more than 2000 cells or 500000 char"),
+        (b'{"cells": [%s]}' % b",".join([b'{"cell_type": "code", "source": ""}'] * 2001), "more than 2000 cells"),
         (b" " * (LARGEST + 1), "at most 20 MB"),
         (None, "No n.ipynb was handed in"),
     ],
@@ -119,7 +168,23 @@ def test_nothing_behind_a_link_is_read(tmp_path):
             read_submission(inside / path, inside)
 
 
+def test_a_link_to_itself_and_a_closed_file_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "n.ipynb").symlink_to(tmp_path / "n.ipynb")
+    with pytest.raises(Refused, match=r"cannot be opened|link to another place"):
+        read_submission(tmp_path / "n.ipynb", tmp_path)
+    (tmp_path / "closed.ipynb").touch()
+
+    def closed(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(intake.os, "open", closed)
+    with pytest.raises(Refused, match=r"cannot be opened \(PermissionError\)"):
+        read_submission(tmp_path / "closed.ipynb", tmp_path)
+
+
 def test_a_folder_or_a_pipe_in_the_notebooks_place_is_refused(tmp_path):
     (tmp_path / "n.ipynb").mkdir()
-    with pytest.raises(Refused, match="is not a file"):
-        read_submission(tmp_path / "n.ipynb", tmp_path)
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    for name in ("n.ipynb", "pipe.ipynb"):
+        with pytest.raises(Refused, match="is not a file"):
+            read_submission(tmp_path / name, tmp_path)

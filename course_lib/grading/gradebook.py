@@ -1,10 +1,7 @@
-"""Grade a folder of submissions into nbgrader's gradebook, one writer at a time, and write the table of points.
+"""nbgrader's gradebook: the release it knows, the grades it holds, the table it becomes. One writer at a time.
 
-    submissions/<student>/exercises.ipynb                (or submissions/<student>/day92_rt1/exercises.ipynb)
-
-What each student handed in is read and rebuilt (``intake``), released and recorded with nbgrader, decided in ``score``. A
-submission that cannot be read is graded as a blank one that says why. Grading again replaces the earlier points; marks
-given by hand stay.
+Everything is written by nbgrader's own steps. Marks given by hand stay when a submission is graded again; a text that a
+person has marked is marked as seen as long as it stays the same.
 """
 
 import contextlib
@@ -12,28 +9,23 @@ import csv
 import fcntl
 import io
 import logging
-import os
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nbformat import NotebookNode
-from nbgrader.api import Gradebook
-from nbgrader.converters import Autograde, GenerateAssignment
+import nbformat
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import AssignLatePenalties
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
-from course_lib.grading.intake import Refused, blank, read_submission, repair
-from course_lib.grading.notebooks import read, text_of, write
-from course_lib.grading.release import load_config, make_exercise
-from course_lib.grading.sandbox import Sandbox
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
+from course_lib.grading.late import settle
+from course_lib.grading.release import load_config
 
 
 @dataclass
@@ -42,121 +34,135 @@ class Grades:
 
     student: str
     points: dict[str, float] = field(default_factory=dict)
-    total: float = 0.0
+    total: float = 0.0  # with the late penalty taken away
+    penalty: float = 0.0
     highest: float = 0.0
     by_hand: bool = False  # a person still has to mark something
     notes: list[str] = field(default_factory=list)
 
 
-def grade(
-    root: Path, assignment: str, submissions: Path, student: str | None = None, *, unsafe: bool = False
-) -> Iterator[Grades]:
-    """Grade all students of ``submissions``, or one; yields each student's grades as they are recorded.
+class Book:
+    """The gradebook of one assignment. Use ``only_writer`` around everything that writes."""
 
-    Raises ValueError for an unknown assignment or student, SandboxBroken where student code cannot be kept in.
-    """
-    config = load_config(root)
-    Sandbox(unsafe=unsafe)  # before anything is touched: does it work here?
-    config.SandboxGrade.unsafe = unsafe
-    config.CourseDirectory.assignment_id = assignment
-    released = _released(root, assignment, config)
-    students = _students(submissions, student)
-    with _only_writer(root):
-        _record_release(config, assignment)
-        for name in students:
-            notes = _hand_over(root, assignment, submissions, name, released)
-            config.CourseDirectory.student_id = name
+    def __init__(self, root: Path, assignment: str, config: Config | None = None):
+        self.root, self.assignment, self.config = root, assignment, Config(config or load_config(root))
+        self.config.CourseDirectory.assignment_id = assignment
+
+    @contextlib.contextmanager
+    def only_writer(self) -> Iterator[None]:
+        """One grading run at a time per gradebook."""
+        (self.root / "runs").mkdir(exist_ok=True)
+        with (self.root / "runs" / "gradebook.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                where = f"Another grading run is writing to the gradebook in {self.root}. Wait for its end."
+                raise ValueError(where) from None
+            yield
+
+    def record_release(self) -> None:
+        """Tell the gradebook which cells exist and what they are worth."""
+        with tempfile.TemporaryDirectory() as elsewhere:  # exercises/ is made by the build command, not here
+            config = self._config(release_directory=elsewhere)
             with _nbgrader():
-                Autograde(coursedir=CourseDirectory(config=config), config=config, force=True).start()
-            found = _grades(config, assignment, name)
-            found.notes = notes
-            yield found
+                GenerateAssignment(coursedir=CourseDirectory(config=config), config=config, force=True).start()
 
-
-def _released(root: Path, assignment: str, config: Config) -> dict[str, NotebookNode]:
-    """The assignment's notebooks as learners get them, by name, made from their sources."""
-    sources = sorted((root / "solutions" / assignment).glob("*.py"))
-    if not sources:
-        known = sorted(p.parent.name for p in (root / "solutions").glob("*/*.py"))
-        raise ValueError(f"No assignment {assignment!r} in {root / 'solutions'}. There are: {', '.join(known) or 'none'}.")
-    return {source.stem: make_exercise(read(source), config) for source in sources}
-
-
-def _students(submissions: Path, student: str | None) -> list[str]:
-    if not submissions.is_dir():
-        raise ValueError(f"Expected a folder with one folder per student, got {submissions}.")
-    found = sorted(p.name for p in submissions.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if bad := [name for name in found if not NAME.fullmatch(name)]:
-        raise ValueError(f"A student's folder is named with letters, digits and . _ @ -; rename {', '.join(bad)}.")
-    if student is not None and student not in found:
-        raise ValueError(f"No folder {student!r} in {submissions}. There are: {', '.join(found) or 'none'}.")
-    return found if student is None else [student]
-
-
-@contextlib.contextmanager
-def _only_writer(root: Path) -> Iterator[None]:
-    """One grading run at a time per gradebook."""
-    (root / "runs").mkdir(exist_ok=True)
-    with (root / "runs" / "gradebook.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"Another grading run is writing to the gradebook in {root}. Wait for its end.") from None
-        yield
-
-
-def _record_release(config: Config, assignment: str) -> None:
-    """Tell the gradebook which cells exist and what they are worth."""
-    with tempfile.TemporaryDirectory() as elsewhere:  # exercises/ is made by the build command, not here
-        aside = Config(config)
-        aside.CourseDirectory = Config(config.CourseDirectory)
-        aside.CourseDirectory.release_directory = elsewhere
+    def record(self, student: str) -> None:
+        """Let nbgrader write down the points of what lies in submitted/; marks given by hand stay."""
+        marked = self._marked_texts(student)
+        config = self._config(student_id=student)
         with _nbgrader():
-            GenerateAssignment(coursedir=CourseDirectory(config=aside), config=aside, force=True).start()
+            Autograde(coursedir=CourseDirectory(config=config), config=config, force=True).start()
+        texts = self._texts(student)
+        with self.open() as book:
+            for grade in self._all_grades(book, student):
+                if marked.get(grade.name, object()) == texts.get(grade.name):  # the same text: not marked twice
+                    grade.needs_manual_grade = False
+            book.db.commit()
 
+    def _marked_texts(self, student: str) -> dict[str, str]:
+        """The texts that a person has marked, by label."""
+        texts = self._texts(student)
+        with self.open() as book:
+            try:
+                grades = self._all_grades(book, student)
+            except MissingEntry:
+                return {}
+            done = {g.name for g in grades if g.manual_score is not None and not g.needs_manual_grade}
+        return {name: text for name, text in texts.items() if name in done}
 
-def _hand_over(root: Path, assignment: str, submissions: Path, student: str, released: dict[str, NotebookNode]) -> list[str]:
-    """Put the rebuilt notebooks where nbgrader looks for submissions; returns what was refused."""
-    notes = []
-    for name, notebook in released.items():
-        places = [submissions / student / assignment / f"{name}.ipynb", submissions / student / f"{name}.ipynb"]
-        place = next((p for p in places if os.path.lexists(p)), places[-1])
-        try:
-            rebuilt = repair(read_submission(place, submissions), notebook)
-        except Refused as refused:
-            notes.append(str(refused))
-            rebuilt = blank(notebook, str(refused))
-        write(root / "submitted" / student / assignment / f"{name}.ipynb", text_of(rebuilt))
-    return notes
+    def _texts(self, student: str) -> dict[str, str]:
+        """The sources of the labelled cells as they were graded last, by label."""
+        found = {}
+        for path in sorted((self.root / "autograded" / student / self.assignment).glob("*.ipynb")):
+            for cell in nbformat.read(path, as_version=4).cells:
+                found[cell.metadata.get("nbgrader", {}).get("grade_id", "")] = cell.source
+        return found
 
+    def make_feedback(self, student: str) -> Path:
+        """Write one student's feedback page; returns its folder."""
+        config = self._config(student_id=student)
+        with _nbgrader():
+            GenerateFeedback(coursedir=CourseDirectory(config=config), config=config, force=True).start()
+        return self.root / "feedback" / student / self.assignment
 
-def _grades(config: Config, assignment: str, student: str) -> Grades:
-    with Gradebook(CourseDirectory(config=config).db_url, config.CourseDirectory.course_id) as book:
-        submission = book.find_submission(assignment, student)
-        grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
-        return Grades(
-            student,
-            {grade.name: grade.score for grade in sorted(grades, key=lambda g: g.name)},
-            submission.score,
-            submission.max_score,
-            any(grade.needs_manual_grade for grade in grades),
-        )
+    def settle_lateness(self) -> None:
+        """Ask the rule of nbgrader_config.py again what lateness costs."""
+        step = AssignLatePenalties(config=self.config)
+        step.init_plugin()
+        with self.open() as book:
+            settle(book, self.assignment, step.plugin_inst)
 
+    def students(self) -> list[str]:
+        """Everybody who has been graded."""
+        with self.open() as book:
+            try:
+                submissions = book.find_assignment(self.assignment).submissions
+            except MissingEntry:
+                return []
+            return sorted(submission.student.id for submission in submissions)
 
-def table(root: Path, assignment: str) -> str:
-    """The points of every student in the gradebook as CSV text, one row each."""
-    config = load_config(root)
-    with Gradebook(CourseDirectory(config=config).db_url, config.CourseDirectory.course_id) as book:
-        students = sorted(s.student.id for s in book.find_assignment(assignment).submissions)
-    rows = [_grades(config, assignment, student) for student in students]
-    cells = sorted({name for row in rows for name in row.points})
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["student", *cells, "score", "max_score", "needs_marking_by_hand"])
-    for row in rows:
-        points = [row.points.get(name, "") for name in cells]
-        writer.writerow([row.student, *points, row.total, row.highest, "yes" if row.by_hand else "no"])
-    return out.getvalue()
+    def grades(self, student: str) -> Grades:
+        """What the gradebook says about one student."""
+        with self.open() as book:
+            submission = book.find_submission(self.assignment, student)
+            grades = sorted(self._all_grades(book, student), key=lambda grade: grade.name)
+            penalty = submission.late_submission_penalty or 0.0
+            return Grades(
+                student,
+                {grade.name: grade.score for grade in grades},
+                max(0.0, submission.score - penalty),
+                penalty,
+                submission.max_score,
+                any(grade.needs_manual_grade for grade in grades),
+            )
+
+    def table(self) -> str:
+        """The points of every student as CSV text, one row each."""
+        rows = [self.grades(student) for student in self.students()]
+        cells = sorted({name for row in rows for name in row.points})
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["student", *cells, "late_penalty", "score", "max_score", "needs_marking_by_hand"])
+        for row in rows:
+            points = [row.points.get(name, "") for name in cells]
+            by_hand = "yes" if row.by_hand else "no"
+            writer.writerow([row.student, *points, row.penalty, row.total, row.highest, by_hand])
+        return out.getvalue()
+
+    def open(self) -> Gradebook:
+        """nbgrader's gradebook, to be used in a ``with`` block."""
+        return Gradebook(CourseDirectory(config=self.config).db_url, self.config.CourseDirectory.course_id)
+
+    def _all_grades(self, book: Gradebook, student: str) -> list:
+        notebooks = book.find_submission(self.assignment, student).notebooks
+        return [grade for notebook in notebooks for grade in notebook.grades]
+
+    def _config(self, **directory: str) -> Config:
+        """The configuration with other entries for the course's folders."""
+        config = Config(self.config)
+        config.CourseDirectory = Config({**self.config.CourseDirectory, **directory})
+        return config
 
 
 class _Heard(logging.Handler):

@@ -1,36 +1,47 @@
 """What may come in: one file by its name, read as text, rebuilt on the released notebook.
 
-Of a submission only the sources of its cells are kept. Labels, locked cells, points, order of the labelled cells and
-everything else come from the notebook that was released, so a cell that was edited, copied, split, moved or deleted
-changes nothing but the answer in it. Student code is not run here, and not even parsed.
+Of a submission only the sources of its cells are kept, and the pictures that were pasted into them. Labels, locked cells,
+points, order of the labelled cells and everything else come from the notebook that was released, so a cell that was edited,
+copied, split, moved or deleted changes nothing but the answer in it, and is named in a note. Student code is not run here,
+and not even parsed.
 """
 
+import base64
 import json
 import os
 import stat
+from collections import Counter
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 LARGEST = 20 * 2**20  # bytes of a notebook
+MOST_TEXT, MOST_CELLS = 500_000, 2_000  # characters in all its cells together, and cells
 NEW = {"code": new_code_cell, "markdown": new_markdown_cell}
+PICTURES = {"image/png": b"\x89PNG\r\n", "image/jpeg": b"\xff\xd8\xff"}  # and how such a file begins
+Cell = dict[str, Any]  # "kind", "source", "label", "pictures"
 
 
 class Refused(ValueError):  # noqa: N818
     """A submission that cannot be read; the message says why, for the student and the instructor."""
 
 
-def read_submission(path: Path, folder: Path) -> list[dict[str, str]]:
-    """The cells of ``path`` as plain ``{"kind", "source", "label"}``. Raises Refused, with the reason.
+def read_submission(path: Path, folder: Path) -> list[Cell]:
+    """The cells of ``path``: what of them is kept. Raises Refused, with the reason.
 
     ``folder`` is the folder of all submissions: nothing outside it, and nothing behind a link, is read.
     """
     if not os.path.lexists(path):
         raise Refused(f"No {path.name} was handed in.")
-    if path.resolve() != folder.resolve() / path.relative_to(folder):
-        raise Refused(f"{path.name} is a link to another place. Hand in the notebook itself.")
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if path.resolve() != folder.resolve() / path.relative_to(folder):
+            raise Refused(f"{path.name} is a link to another place. Hand in the notebook itself.")
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
+        raise Refused(f"{path.name} cannot be opened ({type(error).__name__}). Hand in the notebook itself.") from error
     about = os.fstat(handle)
     if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
         os.close(handle)
@@ -38,50 +49,112 @@ def read_submission(path: Path, folder: Path) -> list[dict[str, str]]:
     with os.fdopen(handle, "rb") as file:
         raw = file.read(LARGEST)
     try:
-        notebook = json.loads(raw)
-        return [_cell(cell) for cell in notebook["cells"]]
+        cells = [_cell(cell) for cell in json.loads(raw)["cells"]]
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"[:200]
         raise Refused(f"{path.name} is not a notebook that can be read ({reason}). Save it again in JupyterLab.") from error
+    if len(cells) > MOST_CELLS or sum(len(cell["source"]) for cell in cells) > MOST_TEXT:
+        raise Refused(f"{path.name} has more than {MOST_CELLS} cells or {MOST_TEXT} characters. Hand in your answers only.")
+    return cells
 
 
-def _cell(cell: dict) -> dict[str, str]:
+def _cell(cell: dict) -> Cell:
     source = cell["source"]
     label = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id", "")
     text = source if isinstance(source, str) else "".join(source)
+    text.encode()  # half a character cannot be written to a file: UnicodeEncodeError is a ValueError
     kind = cell["cell_type"] if cell["cell_type"] in NEW else "markdown"
-    return {"kind": kind, "source": text, "label": label if isinstance(label, str) else ""}
+    pictures = _pictures(cell.get("attachments", {})) if kind == "markdown" else {}
+    return {"kind": kind, "source": text, "label": label if _is_name(label) else "", "pictures": pictures}
 
 
-def repair(cells: list[dict[str, str]], released: NotebookNode) -> NotebookNode:
+def _is_name(text: Any) -> bool:
+    return isinstance(text, str) and text.isprintable() and len(text) <= 200
+
+
+def _pictures(attachments: dict) -> dict[str, dict[str, str]]:
+    """What was pasted into a text cell, as far as it is a picture (and not SVG, which is a program)."""
+    kept = {}
+    for name, versions in attachments.items():
+        for kind, begin in PICTURES.items():
+            if isinstance(text := versions.get(kind), str):
+                try:
+                    raw = base64.b64decode(text, validate=True)
+                except ValueError:
+                    continue
+                if raw.startswith(begin) and _is_name(name):
+                    kept[name] = {kind: base64.b64encode(raw).decode()}
+    return kept
+
+
+def other_files(place: Path) -> list[str]:
+    """What else lies beside a notebook that was handed in; named in a note, never opened."""
+    if not place.parent.is_dir():
+        return []
+    with os.scandir(place.parent) as entries:
+        names = sorted(entry.name for entry in islice(entries, 100) if entry.name != place.name)
+    return [name if _is_name(name) else repr(name)[:200] for name in names if name != ".ipynb_checkpoints"]
+
+
+def repair(cells: list[Cell], released: NotebookNode) -> NotebookNode:
     """The released notebook with the submitted answers, and the learner's own cells where they stood.
 
     Locked cells are the released ones, once each. Several cells with the label of one answer (copied, or split in two)
-    become one, in their order. What is missing is put back: a check as it was, an answer as its stub.
+    become one, in their order. What is missing is put back: a check as it was, an answer as its stub. Unlabelled cells that
+    stand as they were released are marked so: grading need not run them.
     """
     labelled = {c.metadata.nbgrader.grade_id: c for c in released.cells if "nbgrader" in c.metadata}
-    copies = {name: [c["source"] for c in cells if c["label"] == name] for name in labelled}
+    shown = {c.source.strip() for c in released.cells if "nbgrader" not in c.metadata}
+    copies = {name: [c for c in cells if c["label"] == name] for name in labelled}
     last = {c["label"]: i for i, c in enumerate(cells)}  # a repeated label counts where it stands last
     made: list[NotebookNode] = []
     for i, cell in enumerate(cells):
         name = cell["label"]
         if name not in labelled:
-            made.append(NEW[cell["kind"]](cell["source"]))
+            about = {"released": True} if cell["source"].strip() in shown else {}
+            made.append(_new(cell["kind"], [cell], about))
         elif last[name] == i:
-            made.append(_labelled(labelled[name], "\n\n".join(copies[name])))
+            made.append(_labelled(labelled[name], copies[name]))
     before = -1
     for name, cell in labelled.items():
         if name not in last:
-            made.insert(before + 1, _labelled(cell, cell.source))
+            made.insert(before + 1, _labelled(cell, []))
         before = next(i for i, c in enumerate(made) if c.metadata.get("nbgrader", {}).get("grade_id") == name)
     for number, cell in enumerate(made):
         cell.id = f"cell-{number}"
     return new_notebook(cells=made, metadata=released.metadata)
 
 
-def _labelled(released: NotebookNode, answer: str) -> NotebookNode:
-    source = answer if released.metadata.nbgrader.solution else released.source
-    return NEW[released.cell_type](source, metadata=released.metadata)
+def _labelled(released: NotebookNode, answers: list[Cell]) -> NotebookNode:
+    if not answers or not released.metadata.nbgrader.solution:
+        answers = [{"source": released.source, "pictures": {}}]
+    return _new(released.cell_type, answers, released.metadata)
+
+
+def _new(kind: str, parts: list[Cell], metadata: dict) -> NotebookNode:
+    made = NEW[kind]("\n\n".join(part["source"] for part in parts), metadata=metadata)
+    pictures = {name: versions for part in parts for name, versions in part["pictures"].items()}
+    if kind == "markdown" and pictures:
+        made.attachments = pictures
+    return made
+
+
+def remarks(cells: list[Cell], released: NotebookNode) -> list[str]:
+    """What ``repair`` had to put right, one line each: for the instructor, and to tell an older release."""
+    labelled = {c.metadata.nbgrader.grade_id: c for c in released.cells if "nbgrader" in c.metadata}
+    count = Counter(c["label"] for c in cells if c["label"])
+    lines = []
+    if unknown := [name for name in count if name not in labelled]:
+        names = ", ".join(sorted(unknown))[:200]
+        lines.append(f"Cells of another release of this assignment, kept as the learner's own: {names}.")
+    if missing := [name for name in labelled if not count[name]]:
+        lines.append(f"Put back, because they were missing: {', '.join(missing)}.")
+    if double := [name for name in labelled if count[name] > 1]:
+        lines.append(f"There several times (answers were joined, the others dropped): {', '.join(double)}.")
+    locked = {name: c.source for name, c in labelled.items() if not c.metadata.nbgrader.solution}
+    if changed := sorted({c["label"] for c in cells if c["label"] in locked and c["source"] != locked[c["label"]]}):
+        lines.append(f"Locked cells that had been changed; the released ones count: {', '.join(changed)}.")
+    return lines
 
 
 def blank(released: NotebookNode, reason: str) -> NotebookNode:

@@ -1,113 +1,116 @@
-"""Inside the sandbox: define one learner's answer, run the experiments on it, send the records back.
+"""Inside bubblewrap: a warmed interpreter that answers questions one after the other, a fresh fork for each of them.
 
-This file runs in a process of its own, under ``python -I``, where nothing can be reached but the interpreter and
-course_lib. A block of bytes comes in on standard input, one goes out on standard output. Nothing here decides anything:
-the records are judged outside, by a process that student code never enters.
+Three processes stand in a row, because importing torch takes two seconds and must not be paid for every question:
+
+    parent    imports what the answers need, once. It never runs student code and reads nothing that student code wrote.
+    minder    one for each question: leaves for new namespaces, keeps the time, ends everything, says how it ended.
+    learner   the only one that runs student code, behind the inner walls (``walls``). Its report goes straight outside.
+
+The parent talks with the grader over the socket that is its standard input; the learner has lost it before it begins.
 """
 
-import ast
-import linecache
+import gc
+import importlib
+import json
 import os
-import re
+import select
 import signal
-import sys
-import types
+import socket
+import time
+import traceback
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import suppress
 
-from course_lib.classroom.checks import EXERCISES, Check, Exercise
-from course_lib.grading.envelope import pack, unpack
-
-READY = b"\0ready\n"  # said before any student code runs: if it is missing, the sandbox is at fault, not the learner
-MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)  # notebook commands such as %matplotlib inline
-DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-OTHER_SECONDS = 3.0  # of computing, for all cells of the learner's own together
+from course_lib.grading import walls
+from course_lib.grading.answer import report_on
 
 
 def main() -> None:
-    """Read a job, run it, report, and leave without giving student code another turn."""
-    note, arrays = unpack(sys.stdin.buffer.read())
-    exercise = EXERCISES[note["exercise"]]
-    import torch  # noqa: F401, PLC0415  (every exercise needs it; before student code can change anything)
+    """Get warm, say so, then serve jobs until the socket closes; without inner walls, only one."""
+    grader = socket.socket(fileno=0)
+    order = json.loads(grader.recv(2**16))
+    walls.close_to_others()
+    for name in order["modules"]:
+        with suppress(ImportError):  # the learner's own import will say so
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is shared with the forks stays shared
+    can_separate = order["walls"] and _can_separate()
+    grader.send(json.dumps({"reusable": can_separate or not order["walls"]}).encode())
+    while True:
+        word, handles, _, _ = socket.recv_fds(grader, 16, 2)
+        if not word:
+            return
+        minder = _fork(_mind, grader, *handles, order, can_separate)
+        for handle in handles:
+            os.close(handle)
+        if os.waitpid(minder, 0)[1] != 0:
+            return  # a minder that was killed may have left its learner behind: end everything
 
-    os.write(2, READY)
-    out = os.dup(1)
+
+def _can_separate() -> bool:
+    """May this user make namespaces here, twice (bubblewrap made the first)?"""
+    return os.waitpid(_fork(walls.separate), 0)[1] == 0
+
+
+def _fork(work: Callable[..., None], *arguments: object) -> int:
+    """A child that does this work and nothing else; returns its number. It ends with 0, or with 1 after an error."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work(*arguments)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    return child
+
+
+def _mind(grader: socket.socket, job: int, report: int, order: dict, can_separate: bool) -> None:
+    """Let one learner work, for so long; then say how it ended."""
+    if can_separate:
+        walls.separate()
+    entered, entering = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    begin = time.monotonic()
+    learner = _fork(_learn, job, report, entering, order, can_separate)
+    os.close(entering)
+    late = signal.sigtimedwait({signal.SIGCHLD}, order["seconds"]) is None
+    with suppress(ProcessLookupError):
+        os.kill(learner, signal.SIGKILL)  # the first process of its namespace: all the others end with it
+    _, status, usage = os.wait4(learner, 0)
+    with suppress(ProcessLookupError):
+        os.killpg(learner, signal.SIGKILL)  # where there is no namespace
+    end = {"code": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - begin, "late": late}
+    end["entered"] = bool(select.select([entered], [], [], 0)[0] and os.read(entered, 1))
+    grader.send(json.dumps({**end, "cpu_seconds": usage.ru_utime + usage.ru_stime}).encode())
+
+
+def _learn(job: int, report: int, entering: int, order: dict, can_separate: bool) -> None:
+    """Go behind the walls, then run student code; ends without giving it another turn."""
+    os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    if can_separate:
+        walls.cover_rooms(order["scratch_mb"])
+    with os.fdopen(job, "rb") as file:
+        block = file.read()
+    walls.limit(order["memory_mb"], order["cpu_seconds"], order["file_mb"], order["processes"])
+    if order["walls"]:
+        walls.give_up_powers()
+    os.write(entering, b"1")
     nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # what student code prints goes nowhere
+    for stream in (0, 1, 2):  # the socket goes, and what student code prints goes nowhere
         os.dup2(nothing, stream)
-    answer, stopped = define(exercise, note["cells"])
-    report, records = {}, {}
-    for group, count in note["groups"].items():
-        cases = [_part(arrays, f"{group}.{i}.") for i in range(count)]
-        seen, stop = ([], stopped) if stopped else exercise.look(answer, cases)
-        report[group] = {"records": len(seen), "stopped": asdict(stop) if stop else None}
-        records |= {f"{group}.{i}.{name}": value for i, record in enumerate(seen) for name, value in record.items()}
-    block = pack({"groups": report}, records)
-    while block:
-        block = block[os.write(out, block) :]
+    if report != 3:
+        os.dup2(report, 3)
+    os.closerange(4, 256)
+    answer = report_on(block)
+    while answer:
+        answer = answer[os.write(3, answer) :]
     os._exit(0)
-
-
-def _part(arrays: dict, start: str) -> dict:
-    return {name.removeprefix(start): value for name, value in arrays.items() if name.startswith(start)}
-
-
-class Overtime(BaseException):
-    """The learner's other cells have used up their time."""
-
-
-def define(exercise: Exercise, cells: list[dict[str, str]]) -> tuple[object, Check | None]:
-    """Run the cells as a notebook would and return what is called ``exercise.name``, or what stopped it.
-
-    Answer cells run whole. A learner's other cells run statement by statement for the sake of what they define: an error
-    in them costs nothing, and when they have computed for ``OTHER_SECONDS`` only definitions are still made.
-    """
-    home = types.ModuleType("__main__")
-    home.display = lambda *shown, **how: None
-    sys.modules["__main__"] = home
-    signal.signal(signal.SIGVTALRM, _overtime)
-    left = OTHER_SECONDS
-    for number, cell in enumerate(cells):
-        source, name = MAGIC.sub(r"\1pass", cell["source"]), f"<cell {number}>"
-        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-        if cell["role"] == "answer":
-            error = _attempt(lambda: exec(compile(source, name, "exec"), home.__dict__))  # noqa: B023  (called at once)
-            if error is not None:
-                return None, exercise.explain(error)
-        else:
-            left = _rehearse(source, name, home, left)
-    if not hasattr(home, exercise.name):
-        message = f"Nothing is called {exercise.name} in the answer."
-        return None, Check(exercise.name, "not attempted", message, "Keep the name of the stub.", exercise.lesson)
-    return getattr(home, exercise.name), None
-
-
-def _attempt(work: Callable[[], None]) -> BaseException | None:
-    """Do it; returns what it raised. Student code may raise anything, SystemExit included."""
-    try:
-        work()
-    except BaseException as error:
-        return error
-    return None
-
-
-def _rehearse(source: str, name: str, home: types.ModuleType, left: float) -> float:
-    """Run a cell that is not an answer, for at most ``left`` seconds of computing; returns what is left of them."""
-    statements: list[ast.stmt] = []
-    _attempt(lambda: statements.extend(ast.parse(source, name).body))
-    for statement in statements:
-        if left <= 0 and not isinstance(statement, DEFINITIONS):
-            continue
-        code = compile(ast.Module([statement], []), name, "exec")
-        signal.setitimer(signal.ITIMER_VIRTUAL, max(left, 0.1))
-        error = _attempt(lambda: exec(code, home.__dict__))  # noqa: B023  (called at once)
-        left = 0 if isinstance(error, Overtime) else signal.setitimer(signal.ITIMER_VIRTUAL, 0)[0]
-    return left
-
-
-def _overtime(*_: object) -> None:
-    raise Overtime
 
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # without the long goodbye of a process that has imported torch

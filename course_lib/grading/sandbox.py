@@ -1,25 +1,32 @@
-"""Walls around student code: one process per question, with nothing to read, nobody to call, and limits on everything.
+"""Walls around student code: bubblewrap around a warm interpreter, and inner walls around each question's own process.
 
-    timeout | bwrap | prlimit [| setpriv] | python -I runner.py
+    bwrap [| setpriv] | python -I runner.py  ->  one fork for each question (``runner``, ``walls``)
 
 Inside there are the interpreter and course_lib (read-only), an empty home in memory, and nothing else: no solutions, no
 other submissions, no gradebook, no network, no other processes. Everything dies with the sandbox. As an ordinary user
 bubblewrap makes a new user namespace; as root, the code gets a user number of its own that nobody else has.
 
-Not covered: memory is limited per process (use a container with a memory limit for more), a GPU is not passed in, and a
-hole in the kernel is a hole here.
+Where a second namespace inside the first is forbidden, every question gets a bubblewrap of its own: as safe, two seconds
+slower each. Not covered: memory is limited per process, and a GPU is not passed in; a hole in the kernel is a hole here.
 """
 
+import functools
+import importlib.util
+import json
 import os
 import re
 import secrets
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
 
 import course_lib
 from course_lib.grading import runner
@@ -33,6 +40,7 @@ UNSAFE = (
     "use the network and leave programs behind; only time, memory and file size are limited. Grade only code you trust."
 )
 PLAIN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+PATIENCE = 180  # seconds for the sandbox itself: to get warm, and beyond a question's own time limit
 
 
 class SandboxBroken(RuntimeError):  # noqa: N818
@@ -43,9 +51,9 @@ class SandboxBroken(RuntimeError):  # noqa: N818
 class Limits:
     """What one question may use."""
 
-    seconds: float = 120  # on the clock, start-up included; generous, because a busy machine is not the learner's fault
-    cpu_seconds: int = 15  # of computing, per process; importing torch takes 2
-    memory_mb: int = 6000  # address space per process; importing torch takes 3300
+    seconds: float | int = 60  # on the clock; generous, because a busy machine is not the learner's fault
+    cpu_seconds: int = 10  # of computing, per process
+    memory_mb: int = 6000  # address space per process; torch alone takes 3300
     processes: int = 64  # threads count
     file_mb: int = 64  # each file, and the report
     scratch_mb: int = 64  # each of the writable places, which are in memory
@@ -61,63 +69,23 @@ class Outcome:
 
 
 class Sandbox:
-    """Runs jobs behind walls. Raises SandboxBroken where that is impossible; ``unsafe=True`` does without most walls."""
+    """How jobs are kept in. Raises SandboxBroken where that is impossible; ``unsafe=True`` does without most walls."""
 
     def __init__(self, limits: Limits | None = None, *, unsafe: bool = False):
         self.limits, self.unsafe = limits or Limits(), unsafe
-        needed = ["timeout", "prlimit"] + ([] if unsafe else ["bwrap"] + (["setpriv"] if os.geteuid() == 0 else []))
+        needed = [] if unsafe else ["bwrap"] + (["setpriv"] if os.geteuid() == 0 else [])
         if missing := [tool for tool in needed if shutil.which(tool) is None]:
             raise SandboxBroken(MISSING.format(tools=" and ".join(missing)))
         tried = subprocess.run(self._command(["true"]), capture_output=True, text=True, check=False)
         if tried.returncode:
             raise SandboxBroken(f"The sandbox does not start here: {tried.stderr.strip() or tried.returncode}")
 
-    def run(self, job: bytes) -> Outcome:
-        """Run one job (a block for ``runner``) and wait for its end."""
-        command = self._command([sys.executable, "-I", "-B", "-X", "utf8", runner.__file__])
-        hear, say = os.pipe()  # never read while it runs: who writes more than it holds waits for the time limit
-        with tempfile.TemporaryFile() as job_in, tempfile.TemporaryFile() as out, os.fdopen(hear, "rb", 0) as words:
-            job_in.write(job)
-            job_in.seek(0)
-            begin = time.monotonic()
-            with os.fdopen(say, "wb"), tempfile.TemporaryDirectory() as empty:  # where an unsafe run works
-                code = subprocess.run(
-                    command, stdin=job_in, stdout=out, stderr=say, cwd=empty, env=PLAIN, check=False
-                ).returncode
-            seconds = time.monotonic() - begin
-            os.set_blocking(hear, False)
-            said = words.read(65536) or b""
-            if runner.READY not in said:
-                raise SandboxBroken(f"The sandbox failed before it came to the answer (exit code {code}). {_text(said)}")
-            out.seek(0)
-            report = out.read(self.limits.file_mb * 2**20)
-        if code == 0 and report:
-            return Outcome(report, "", seconds)
-        return Outcome(None, self._reason(code, seconds), seconds)
-
-    def _reason(self, code: int, seconds: float) -> str:
-        if seconds >= self.limits.seconds:
-            return f"It did not come to an end within {self.limits.seconds:g} seconds and was stopped."
-        if code in (128 + 9, 128 + 24, -9):
-            allowed = f"{self.limits.cpu_seconds} seconds of computing"
-            return f"It was stopped after {seconds:.0f} seconds: more than {allowed}, or too much memory."
-        return f"It ended the program (exit code {code}) before the experiments were done. Is there an exit() in it?"
+    def open(self, modules: tuple[str, ...] = ("torch",)) -> "Room":
+        """A place for one submission's jobs, where ``modules`` are imported beforehand. Use it in a ``with`` block."""
+        return Room(self, modules)
 
     def _command(self, inside: list[str]) -> list[str]:
-        limits = self.limits
-        bounded = [
-            "prlimit",
-            f"--as={limits.memory_mb * 2**20}",
-            f"--cpu={limits.cpu_seconds}:{limits.cpu_seconds + 1}",
-            f"--fsize={limits.file_mb * 2**20}",
-            "--core=0",
-            "--nofile=256",
-        ]
-        timed = ["timeout", "--signal=KILL", f"{limits.seconds:g}"]
-        if self.unsafe:
-            return [*timed, *bounded, *inside]
-        bounded.append(f"--nproc={limits.processes}")
-        return [*timed, "bwrap", *self._walls(), "--", *bounded, *_nobody(), *inside]
+        return inside if self.unsafe else ["bwrap", *self._walls(), "--", *_nobody(), *inside]
 
     def _walls(self) -> list[str]:
         size = str(self.limits.scratch_mb * 2**20)
@@ -142,8 +110,109 @@ class Sandbox:
         return [*walls, *room, "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/learner"]
 
 
-def _text(said: bytes) -> str:
-    return said[-2000:].decode(errors="replace").strip()
+class Room:
+    """A running sandbox: it starts with its first job, again after a job that brought it down, and ends with the block."""
+
+    def __init__(self, sandbox: Sandbox, modules: tuple[str, ...]):
+        self.sandbox, self.limits, self.modules = sandbox, sandbox.limits, modules
+        self._process: subprocess.Popen | None = None
+
+    def __enter__(self) -> "Room":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._end()
+
+    def run(self, job: bytes) -> Outcome:
+        """Run one job (a block for ``runner``) in a process of its own and wait for its end.
+
+        Raises SandboxBroken when the sandbox itself fails.
+        """
+        if self._process is None:
+            self._begin()
+        with tempfile.TemporaryFile() as job_in, tempfile.TemporaryFile() as out:
+            job_in.write(job)
+            job_in.seek(0)
+            end = self._exchange([b"job"], [job_in.fileno(), out.fileno()])
+            out.seek(0)
+            report = out.read(self.limits.file_mb * 2**20)
+        if end is None:
+            self._end()
+            return Outcome(None, "It brought the sandbox down. Does it use all memory?", 0.0)
+        if not end["entered"]:
+            self._fail("The sandbox failed before it came to the answer.")
+        if not self._reusable:
+            self._end()
+        if end["code"] == 0 and report:
+            return Outcome(report, "", end["seconds"])
+        return Outcome(None, self._reason(end), end["seconds"])
+
+    def _begin(self) -> None:
+        """Start bubblewrap and the warm interpreter in it."""
+        _keep_compiled(self.modules)
+        command = self.sandbox._command([sys.executable, "-I", "-B", "-X", "utf8", runner.__file__])
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the sandbox is)
+        self._empty = tempfile.TemporaryDirectory()  # where an unsafe run works
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(self.limits.seconds + PATIENCE)
+        with other:
+            self._process = subprocess.Popen(
+                command, stdin=other, stdout=subprocess.DEVNULL, stderr=self._said, cwd=self._empty.name, env=PLAIN
+            )
+        order = {**asdict(self.limits), "walls": not self.sandbox.unsafe, "modules": self.modules}
+        ready = self._exchange([json.dumps(order).encode()], [])
+        if ready is None:
+            self._fail("The sandbox does not start here.")
+        self._reusable = ready["reusable"]
+
+    def _exchange(self, words: list[bytes], handles: list[int]) -> dict | None:
+        """Say something and hear the answer; None when nobody is there, or silent for too long."""
+        try:
+            socket.send_fds(self._socket, words, handles)
+            answer = self._socket.recv(2**16)
+        except OSError:
+            return None
+        return json.loads(answer) if answer else None
+
+    def _fail(self, problem: str) -> NoReturn:
+        self._said.seek(0)
+        said = self._said.read()[-2000:].decode(errors="replace").strip()
+        self._end()
+        raise SandboxBroken(f"{problem} {said}".strip())
+
+    def _end(self) -> None:
+        """End every process of the sandbox; the parent leaves by itself when the socket closes."""
+        if self._process is None:
+            return
+        self._socket.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(2)
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        self._said.close()
+        self._empty.cleanup()
+
+    def _reason(self, end: dict) -> str:
+        if end["late"]:
+            return f"It did not come to an end within {self.limits.seconds:g} seconds and was stopped."
+        if end["cpu_seconds"] >= 0.9 * self.limits.cpu_seconds:
+            return f"It was stopped after {self.limits.cpu_seconds} seconds of computing. Is there an endless loop in it?"
+        if end["code"] == -signal.SIGKILL:
+            return "It was stopped: it used too much memory."
+        if end["code"] < 0:
+            return f"It crashed the interpreter ({signal.Signals(-end['code']).name})."
+        return f"It ended the program (exit code {end['code']}) before the experiments were done. Is there an exit() in it?"
+
+
+@functools.cache
+def _keep_compiled(modules: tuple[str, ...]) -> None:
+    """Let Python keep the compiled form of torch if nobody has yet: inside, where nothing can be written, that is lost."""
+    found = importlib.util.find_spec("torch")
+    if found and found.origin and not Path(importlib.util.cache_from_source(found.origin)).exists():
+        names = ", ".join(("course_lib.grading.runner", *modules))
+        allowed = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        subprocess.run([sys.executable, "-c", f"import {names}"], env=allowed, capture_output=True, check=False)
 
 
 def _readable() -> list[str]:
