@@ -21,7 +21,7 @@ from torch import nn
 
 from course_lib.actions import ActionSpace, ActionTokenizer
 from course_lib.rt1 import RT1, FiLM, RT1Config, TokenLearner
-from course_lib.world import pick_expert  # importing the world also registers it with Gymnasium
+from course_lib.world import ExpertPolicy  # importing the world also registers it with Gymnasium
 
 torch.manual_seed(0)
 DATA = Path("../../data")
@@ -30,7 +30,8 @@ DATA = Path("../../data")
 # ## 1. The robot and its task
 #
 # A robot arm looks down on a table. It gets one picture (64 × 64 pixels) and one sentence, and answers with one action,
-# three times a second. The world is a Gymnasium environment, and every scene follows from its seed.
+# three times a second. It knows RT-1's eight skills: pick, move near, place upright, knock over, open and close a drawer,
+# place into, pick from. The world is a Gymnasium environment, and every scene follows from its seed.
 
 # %%
 env = gymnasium.make("course_lib/Tabletop-v0").unwrapped
@@ -47,10 +48,9 @@ print("the robot sees: ", observation["image"].shape, observation["image"].dtype
 # %%
 from course_lib.classroom.plots import filmstrip
 
-frames, over = [observation["image"]], False
+expert, frames, over = ExpertPolicy(env), [observation["image"]], False
 while not over:
-    action = pick_expert(env.tables.state, env.tables.target)[0].numpy()
-    observation, reward, terminated, truncated, info = env.step(action)
+    observation, reward, terminated, truncated, info = env.step(expert.act(observation))
     frames.append(observation["image"])
     over = terminated or truncated
 assert info["success"]
@@ -335,21 +335,30 @@ filmstrip(
 )
 
 # %% [markdown]
-# One episode proves little. Run 100, with other scenes and all kinds of objects, and look at the interval: it says which
-# true success rates these 100 episodes are compatible with.
+# One episode proves little. Run 100, with other scenes, all kinds of objects and all eight skills, and look at the
+# interval: it says which true success rates these 100 episodes are compatible with.
 
 # %%
+import csv
+
 from course_lib.measure import rollout, success_rate
 
 tables = gymnasium.make_vec("course_lib/Tabletop-v0", num_envs=50)
 outcomes = rollout(policy, tables, n=100, seed=20_000)
 rate = success_rate(outcomes)
-shipped = (DATA / "rt1_tiny_success.csv").read_text().splitlines()[-1].split(",")  # the row "all"
-print("your layers:   ", rate)
-print(
-    f"shipped result: {float(shipped[3]):.1%} [{float(shipped[4]):.1%}, {float(shipped[5]):.1%}], n = {shipped[1]}"
-)
-assert rate.high > 0.9, "Much worse than the shipped result: is one of your layers different?"
+print("your layers:", rate, "| how the others failed:", outcomes.failures())
+
+# %% [markdown]
+# The shipped result is counted skill by skill, on more episodes:
+
+# %%
+with (DATA / "rt1_tiny_success.csv").open() as file:
+    rows = {row["name"]: row for row in csv.DictReader(file) if row["group"] != "object"}
+for name, row in rows.items():
+    low, high = float(row["low"]), float(row["high"])
+    print(f"{name:<15} {float(row['rate']):6.1%}  [{low:.1%}, {high:.1%}]  n = {row['n']}")
+worst = "Much worse than the shipped result: is one of your layers different?"
+assert rate.high > float(rows["all"]["low"]), worst
 
 # %% [markdown]
 # ## 8. Type a sentence, watch it look
@@ -373,7 +382,7 @@ widget
 # Training is one loop: record episodes, cut them into windows of 6 frames, minimise the cross-entropy of the 11 action
 # tokens. Here are the first 40 steps of a new policy. Its loss begins a little above ln 256 ≈ 5.5, which is what knowing
 # nothing costs (probably because RT-1 has no LayerNorm before its output, so its first guesses are too sure), and falls. The
-# shipped policy took 6,000 steps. Stop with the notebook's stop button whenever you like: nothing breaks.
+# shipped policy took 11,000 steps. Stop with the notebook's stop button whenever you like: nothing breaks.
 
 # %%
 from course_lib.classroom.recipes import rt1_tiny_batches
@@ -386,8 +395,9 @@ print(f"loss: {history.losses[0]:.2f} at the first step, {history.losses[-1]:.2f
 assert history.losses[-1] < 0.5 * history.losses[0]
 
 # %% [markdown]
-# Much of this first fall is easy: six of the eleven numbers never move on this robot's pick tasks. Finding out *which*
-# object is meant takes longer. The shipped policy picked 37 of 100 after 1,000 steps, 73 after 1,500 and 92 after 2,000.
+# Much of this first fall is easy: five of the eleven numbers never move in these eight skills (pitch, yaw and the mobile
+# base), and most others stand still most of the time. Finding out *which* object is meant takes longer: of 200 test
+# episodes the shipped policy solved 5 after 1,000 steps, 56 after 3,000, 114 after 4,000, 163 after 6,000.
 #
 # **You built** action tokens, FiLM, TokenLearner and the mask, and your layers drove the robot. Next: the exercises in
 # `exercises/day92_rt1`, which check your FiLM on harder cases.
