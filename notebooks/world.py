@@ -115,8 +115,8 @@ HTML(still_html(figure, "Six tables of test sets: " + "; ".join(heard), "course-
 # %% [markdown]
 # ## What the data knows, and from where
 #
-# The robot's instructions never contain a colour, a category, a number or a foreign word: it is told *block* whichever
-# colour the block has. These concepts occur in the *web data* only: pictures from the same renderer with questions and
+# The robot's instructions never contain a colour, a category, a number or a foreign word (but where a thing's own name is
+# one: block, plate, card, orange): it is told *block* whichever colour the block has. These concepts occur in the *web data* only: pictures from the same renderer with questions and
 # answers, and never an action. So if a policy follows "move the sponge to the red plate", it has put two sources together.
 # A test proves that no such phrase leaks, and this card counts every concept on both sides (`data/concepts.csv`).
 
@@ -129,7 +129,7 @@ Markdown("\n".join("| " + " | ".join(row) + " |" for row in [heading, ["---"] * 
 # %% [markdown]
 # ## How fast
 #
-# Episodes are kept as states (about 180 bytes a frame) and drawn when a batch needs them. On two cores
+# Episodes are kept as states (about 160 bytes a frame) and drawn when a batch needs them. On two cores
 # (`data/world_speed_cpu.csv`; `python -m course_lib.world.bench` measures your machine):
 
 # %%

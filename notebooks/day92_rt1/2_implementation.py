@@ -361,6 +361,10 @@ worst = "Much worse than the shipped result: is one of your layers different?"
 assert rate.high > float(rows["all"]["low"]), worst
 
 # %% [markdown]
+# One skill stands out at the bottom. Before you read on in the experiments, be a detective: choose *place coke can upright*
+# in the widget below and watch the wrist in several scenes. Does it fail to grasp, or to turn, or does it turn the wrong
+# way? (Where is the lid of a lying can, at 64 pixels?)
+#
 # ## 8. Type a sentence, watch it look
 #
 # The yellow veil shows where each token looks. Move the slider (or press the arrow keys), choose a token (keys 1 to 8,
