@@ -14,6 +14,7 @@ from course_lib.measure import wilson
 from course_lib.measure.compare import Comparison, difference_interval, mcnemar
 from course_lib.measure.scaling import Fit, Point
 
+NOTHING = "not measured yet: no finished run is in data/"
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"  # told apart with any colour vision
 
 
@@ -30,7 +31,7 @@ def grouped(rows: Sequence[Run], key: str, test: str = "seen") -> dict[Any, Poin
 def rates(rows: Sequence[Run], key: str, tests: Sequence[str] = ("seen", "unseen")) -> str:
     """A text table: per setting and test set the rate with its interval, and each seed's rate. Says if there is nothing."""
     if not rows:
-        return "not measured yet: no finished run is in data/"
+        return NOTHING
     lines = []
     for test in tests:
         for value, point in grouped(rows, key, test).items():
@@ -55,7 +56,7 @@ def _comparison(a: np.ndarray, b: np.ndarray, names: tuple[str, str]) -> Compari
 def numbers(rows: Sequence[Run], key: str, names: Mapping[str, str]) -> str:
     """A text table of results that are numbers: a line per entry of ``names`` (path -> words), a column per setting."""
     if not rows:
-        return "not measured yet: no finished run is in data/"
+        return NOTHING
     values = list(dict.fromkeys(row["run"][key] for row in rows))
     lines = [" " * 46 + "".join(f"{value!s:>16}" for value in values)]
     for path, words in names.items():
@@ -79,6 +80,8 @@ def _cell(found: list[float]) -> str:
 
 def rates_figure(rows: Sequence[Run], key: str, title: str, tests: Sequence[str] = ("seen", "unseen")) -> HTML:
     """A line per setting: large dots all seeds together with their 95% interval, small dots the seeds."""
+    if not rows:
+        return HTML(f"<p>{NOTHING}</p>")
     labels = list(dict.fromkeys(str(row["run"][key]) for row in rows))
     figure, axis = plt.subplots(figsize=(7, 0.9 + 0.5 * len(labels)))
     plt.close(figure)
@@ -107,6 +110,8 @@ def _interval(axis: Axes, point: Point, y: float, colour: str, label: str | None
 
 def scaling_figure(points: Mapping[str, Sequence[Point]], fits: Sequence[Fit]) -> HTML:
     """Success against episodes: each test set with intervals and its seeds; the fitted laws with their 95% bands."""
+    if not any(points.values()):
+        return HTML(f"<p>{NOTHING}</p>")
     figure, axis = plt.subplots(figsize=(7, 4))
     plt.close(figure)
     for (test, some), colour in zip(points.items(), (BLUE, ORANGE), strict=False):
