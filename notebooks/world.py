@@ -124,7 +124,9 @@ HTML(still_html(figure, "Six tables of test sets: " + "; ".join(heard), "course-
 with (DATA / "concepts.csv").open() as file:
     heading, *card = csv.reader(file)
 short = [row for row in card if row[0] in ("colour", "category", "language", "emergent set")]
-Markdown("\n".join("| " + " | ".join(row) + " |" for row in [heading, ["---"] * len(heading), *short]))
+Markdown(
+    "\n".join("| " + " | ".join(row) + " |" for row in [heading, ["---"] * len(heading), *short])
+)
 
 # %% [markdown]
 # ## How fast
