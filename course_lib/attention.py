@@ -136,8 +136,9 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ):
-        size = (layers, batch, groups, capacity, head_dim)
-        self.keys, self.values = (torch.zeros(size, dtype=dtype, device=device) for _ in range(2))
+        size = (batch, groups, capacity, head_dim)
+        self.keys = [torch.zeros(size, dtype=dtype, device=device) for _ in range(layers)]
+        self.values = [torch.zeros_like(keys) for keys in self.keys]
         self.real = torch.zeros(batch, capacity, dtype=torch.bool, device=device)  # False: padding, or not yet read
         self.positions = torch.zeros(batch, capacity, dtype=torch.long, device=device)  # real ones counted from 1
         self.length = 0  # places in use, the same in every row
@@ -146,7 +147,7 @@ class KVCache:
     @property
     def bytes(self) -> int:
         """Memory of the keys and values."""
-        return 2 * self.keys.numel() * self.keys.element_size()
+        return sum(2 * keys.numel() * keys.element_size() for keys in self.keys)
 
     def reserve(self, count: int, real: Bool[Tensor, "B S"] | None = None) -> Int[Tensor, "B S"]:
         """Take the next ``count`` places and return their positions: the number of real tokens in the row up to each."""
@@ -167,9 +168,9 @@ class KVCache:
     ) -> tuple[Float[Tensor, "B groups L D"], Float[Tensor, "B groups L D"]]:
         """Put the keys and values of the reserved places into their layer; returns those of all places so far."""
         start = self.length - key.shape[2]
-        self.keys[layer, :, :, start : self.length] = key
-        self.values[layer, :, :, start : self.length] = value
-        return self.keys[layer, :, :, : self.length], self.values[layer, :, :, : self.length]
+        self.keys[layer][:, :, start : self.length] = key
+        self.values[layer][:, :, start : self.length] = value
+        return self.keys[layer][:, :, : self.length], self.values[layer][:, :, : self.length]
 
 
 class SharedPrefix:

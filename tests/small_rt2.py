@@ -27,13 +27,14 @@ GENERATIONS = {  # numbers for Gemma 2 at which its caps, its window of 5 and it
 WORDS = ["what", "where", "is", "the", "apple", "can", "banana", "pick", "up", "red", "yes", "no", "<loc0256>", "<loc0768>"]
 
 
-def reference(generation=1, seed=0):
+def reference(generation=1, seed=0, vocabulary=VOCABULARY):
     """transformers' PaliGemma with random weights, norms and biases included."""
     from transformers import PaliGemmaConfig as Config  # noqa: PLC0415 - takes seconds to import
     from transformers import PaliGemmaForConditionalGeneration  # noqa: PLC0415
 
-    text = DECODER | GENERATIONS[generation]
-    config = Config(vision_config=EYES, text_config=text, image_token_index=96, projection_dim=32, vocab_size=VOCABULARY)
+    text = DECODER | GENERATIONS[generation] | {"vocab_size": vocabulary}
+    image = {"image_token_index": vocabulary - 1, "projection_dim": 32, "vocab_size": vocabulary}
+    config = Config(vision_config=EYES, text_config=text, **image)
     torch.manual_seed(seed)
     model = PaliGemmaForConditionalGeneration(config).eval()
     with torch.no_grad():

@@ -158,18 +158,20 @@ class RMSNorm(nn.Module):
 
 
 def rotary(positions: Int[Tensor, "B S"], config: GemmaConfig) -> Rotation:
-    """Cosine and sine of every position's angles; pair j of a head's numbers turns by position / base^(2j / head_dim)."""
+    """Cosine and sine of the angles, one per pair: pair j of a head turns by position / base^(2j / head_dim)."""
     steps = torch.arange(0, config.head_dim, 2, device=positions.device, dtype=torch.float32)
     angles = positions[:, None, :, None].float() * (1.0 / config.rope_base ** (steps / config.head_dim))  # (B, 1, S, d / 2)
-    angles = torch.cat((angles, angles), -1)
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
 def rotate(x: Float[Tensor, "B heads S d"], rotation: Rotation) -> Float[Tensor, "B heads S d"]:
-    """Turn the pairs (x[j], x[j + d / 2]): a score then depends on the distance of two positions only (RoPE)."""
+    """Turn the pairs (x[j], x[j + d / 2]): a score then depends on the distance of two positions only (RoPE).
+
+    (a, b) becomes (a cos - b sin, b cos + a sin); rolling by half swaps a and b, and the first sine is already negative.
+    """
     cos, sin = (part.to(x.dtype) for part in rotation)
-    left, right = x.chunk(2, -1)
-    return x * cos + torch.cat((-right, left), -1) * sin
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 def look_back(

@@ -138,9 +138,10 @@ class PaliGemma(nn.Module):
         size = (numbers.layers, len(prompts), numbers.groups, K + P + room, numbers.head_dim)
         cache = KVCache(*size, dtype=self.dtype, device=self.device)
         cache.reserve(K)
-        text, padding = self.language.embed(prompts), None if bool(real.all()) else real
-        _, masks = self._layout(torch.zeros_like(real), real)
-        share = len(prompts) // len(image)
+        padding, share = None if bool(real.all()) else real, len(prompts) // len(image)
+        text, masks = self.language.embed(prompts), (None, None)  # everything sees everything, as a prefix does
+        if padding is not None:
+            _, masks = self._layout(torch.zeros_like(real), real)
         if self.config.image_sees_prompt:
             cache.reserve(P, padding)
             h = torch.cat((image.repeat_interleave(share, 0), text), 1)
@@ -149,8 +150,6 @@ class PaliGemma(nn.Module):
                 cache.append(layer, keys, values)
             cache.reserve(P, padding)
             h, masks = text, tuple(mask if mask is None else mask[:, :, K:] for mask in masks)
-        if padding is None:  # everything sees everything, as a prefix does
-            masks = (None, None)
         positions = cache.positions[:, cache.length - h.shape[1] : cache.length]
         return self.language.logits(self.language(h, positions, masks, cache=cache, last_only=True)[:, 0]), cache
 
