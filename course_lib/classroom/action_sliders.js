@@ -36,20 +36,19 @@ function errorWithUnit({ unit, classes }, error) {
   return unit ? `${say(1000 * error, 1)} ${unit === "m" ? "mm" : "mrad"}` : say(error, 4);
 }
 
-// What is wrong with a typed string, or its tokens.
+// What is wrong with a typed string, in ActionText's words, or its tokens.
 function parse(text, { dims, order }) {
   const words = text.trim().split(/\s+/).filter(Boolean);
-  const want = `Expected ${order.length} whole numbers from 0 to ${BINS - 1}`;
-  if (words.length !== order.length) return { problem: `${want}, got ${words.length}.` };
-  for (const [k, word] of words.entries()) {
-    const { name, classes } = dims[order[k]];
-    if (!/^\d+$/.test(word) || Number(word) >= BINS) return { problem: `${want}; number ${k + 1} (${name}) is “${word}”.` };
-    if (classes.length && Number(word) >= classes.length) {
-      const names = classes.map((text, i) => `${i} ${text}`).join(", ");
-      return { problem: `Number ${k + 1} (${name}) is one of ${names}; got ${word}.` };
-    }
+  const names = order.map((place) => dims[place].name);
+  for (const [k, word] of words.slice(0, order.length).entries()) {
+    const { classes } = dims[order[k]];
+    const count = classes.length || BINS;
+    if (/^\d+$/.test(word) && Number(word) < count) continue;
+    const meaning = classes.length ? ` (${classes.map((name, i) => `${i} ${name}`).join(", ")})` : "";
+    return { problem: `Number ${k + 1} (${names[k]}) must be a whole number 0 … ${count - 1}${meaning}, got “${word}”.` };
   }
-  return { tokens: words.map(Number) };
+  if (words.length === order.length) return { tokens: words.map(Number) };
+  return { problem: `Expected ${order.length} numbers (${names.join(", ")}), got ${words.length}.` };
 }
 
 class Sliders extends Panel {
@@ -131,7 +130,7 @@ class Sliders extends Panel {
     this.tokens = dims.map((dim, i) => encode(dim, this.action[i], this.rounding));
     const back = dims.map((dim, i) => decode(dim, this.tokens[i]));
     dims.forEach((dim, i) => this.showRow(dim, this.rows[i], this.action[i], this.tokens[i], back[i]));
-    this.problem.textContent = "";
+    this.problem.textContent = this.leftOut();
     this.text.value = order.map((place) => this.tokens[place]).join(" ");
     this.words.textContent = this.reading(back);
     this.model.set("tokens", this.tokens);
@@ -139,6 +138,13 @@ class Sliders extends Panel {
     this.model.save_changes();
     Object.assign(this.root.dataset, { tokens: this.tokens.join(" "), rounding: this.rounding, robot: this.robot });
     this.painted(at);
+  }
+
+  // RT-2's string has no place for the base.
+  leftOut() {
+    const { dims, order } = this.robots[this.robot];
+    const moving = dims.filter((dim, i) => !order.includes(i) && Math.abs(this.action[i]) > (dim.high - dim.low) / (2 * (BINS - 1)));
+    return moving.length ? `RT-2's string leaves out ${moving.map(({ name }) => name).join(" and ")}: the base would stay.` : "";
   }
 
   showRow(dim, { range, cells }, value, token, back) {

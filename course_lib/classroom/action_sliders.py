@@ -1,8 +1,8 @@
 """ActionTokenSliders: eleven numbers, their 256 levels, the string that RT-2 would say, and what the robot gets back.
 
 The arithmetic is ActionTokenizer's in float32, done again in the browser (``action_sliders.js``); a browser test compares
-the two. RT-2's string (RT-2 section 3.2) is eight of the eleven tokens with spaces between them: terminate first, then
-the arm's position and rotation, the gripper last; the base stays where it is. Lesson: day92_rt1/1_theory.
+the two. RT-2's string (RT-2 section 3.2) is ActionText's: eight of the eleven tokens, terminate first, then the arm's
+position and rotation, the gripper last; the base stays where it is. Lesson: day92_rt1/1_theory.
 """
 
 import html
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import traitlets
 
-from course_lib.actions import ActionDim, ActionSpace, ActionTokenizer
+from course_lib.actions import ActionDim, ActionSpace, ActionText, ActionTokenizer
 from course_lib.classroom.lesson_widget import LessonWidget, script, style
 
 EXAMPLE = (1, 128, 124, 136, 121, 158, 111, 255)  # RT-2 section 4.4, its chain-of-thought example
@@ -57,7 +57,7 @@ class ActionTokenSliders(LessonWidget):
         rows = zip(space.dims, start.tolist(), tokens.tolist(), tokenizer.decode(tokens).tolist(), strict=True)
         body = "".join(_html_row(*_row(*row)) for row in rows)
         head = "".join(f"<th>{name}</th>" for name in ("number", "wanted", "token", "comes back", "error"))
-        said = " ".join(str(tokens.tolist()[i]) for i in text_order(space))
+        said = " ".join(str(tokens.tolist()[i]) for i in text_of(space).order)
         words = f"RT-2 would say “{said}”. Run this notebook to move the sliders."
         return (
             f'<figure class="{css_class}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -71,11 +71,9 @@ def still(space: ActionSpace) -> np.ndarray:
     return np.array(classes, np.float32)
 
 
-def text_order(space: ActionSpace) -> list[int]:
-    """The places, in an action, of the eight numbers that RT-2 says: the class first, then all but the base's."""
-    places = range(len(space))
-    classes = [i for i in places if space.dims[i].classes]
-    return classes + [i for i in places if i not in classes and not space.dims[i].name.startswith(BASE)]
+def text_of(space: ActionSpace) -> ActionText:
+    """RT-2's way to write this robot's actions: eight numbers, the base left out."""
+    return ActionText(space, without=[name for name in space.names if name.startswith(BASE)])
 
 
 def _describe(name: str, space: ActionSpace) -> dict:
@@ -90,7 +88,7 @@ def _describe(name: str, space: ActionSpace) -> dict:
     return {
         "title": f"{name} (±{reach:g} m)",
         "dims": dims,
-        "order": text_order(space),
+        "order": text_of(space).order,
         "arm": arm,
         "still": still(space).tolist(),
     }
@@ -125,4 +123,4 @@ def _html_row(name: str, *cells: str) -> str:
     return f'<tr><th scope="row">{html.escape(name)}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in cells)}</tr>'
 
 
-__all__ = ["ActionTokenSliders", "still", "text_order"]
+__all__ = ["ActionTokenSliders", "still", "text_of"]

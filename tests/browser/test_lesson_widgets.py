@@ -9,7 +9,7 @@ from lab_page import screenshot
 from widget_page import CONTRAST, NAMELESS, change_theme, run_cell
 
 from course_lib.actions import ActionSpace, ActionTokenizer
-from course_lib.classroom.action_sliders import text_order
+from course_lib.classroom.action_sliders import text_of
 
 DIAL = """
 from pathlib import Path
@@ -150,16 +150,18 @@ def test_strings_are_read_refused_and_said(page, sliders):
     row = sliders.locator("tbody tr").nth(3).locator("td").all_inner_texts()
     assert row[-2] == f"{1000 * float(action[3]):.1f} mm" and row[-1] == "0.0 mm"
     for typed, problem in (
-        ("1 128 91 241 5 101 127", "Expected 8 whole numbers from 0 to 255, got 7."),
-        ("1 128 91 241 5 101 127 256", "number 8 (gripper) is “256”"),
-        ("3 128 91 241 5 101 127 217", "one of 0 terminate, 1 arm, 2 base; got 3"),
-        ("1 128 -1 241 5 101 127 217", "number 3 (arm y) is “-1”"),
+        ("1 128 91 241 5 101 127", "yaw, gripper), got 7."),
+        ("1 128 91 241 5 101 127 256", "Number 8 (gripper) must be a whole number 0 … 255, got “256”"),
+        ("3 128 91 241 5 101 127 217", "0 … 2 (0 terminate, 1 arm, 2 base), got “3”"),
+        ("1 128 -1 241 5 101 127 217", "Number 3 (arm y) must be a whole number 0 … 255, got “-1”"),
     ):
         text.fill(typed)
         text.press("Enter")
         assert problem in status.inner_text()
         assert [int(t) for t in sliders.evaluate("root => root.dataset.tokens").split()] == tokens  # nothing has moved
     assert page.locator(".jp-Notebook .jp-Cell").count() == 1
+    set_range(sliders.get_by_label("base x"), 1500)
+    assert "leaves out base x" in status.inner_text()
     assert page.trouble == []
 
 
@@ -182,7 +184,7 @@ def test_the_other_robot_and_what_python_sees_of_it(page, sliders):
     tokens = [int(t) for t in sliders.evaluate("root => root.dataset.tokens").split()]
     assert tokens[0] == 255 and len(tokens) == len(space)
     said = sliders.get_by_label("RT-2 would say").input_value().split()
-    assert [int(word) for word in said] == [tokens[i] for i in text_order(space)]
+    assert [int(word) for word in said] == [tokens[i] for i in text_of(space).order]
     sliders.get_by_label("roll").focus()
     before = sliders.get_by_label("roll").get_attribute("aria-valuetext")
     page.keyboard.press("ArrowRight")
