@@ -106,13 +106,7 @@ def generate(
     on its left. ``cached=False`` reads the whole row again for every token: the same answer, slowly, for comparison.
     With ``trace``: ``logits`` (R, n, V) after the filters.
     """
-    if steps < 1 or not len(images) or len(prompts) % len(images):
-        raise ValueError(
-            f"Expected steps >= 1 and so many prompts per image; got {steps}, {len(prompts)} and {len(images)}."
-        )
-    real = torch.ones_like(prompts, dtype=torch.bool) if real is None else real
-    vlm.check(images, prompts.unflatten(0, (len(images), -1)), None, None)
-    reader = (_Cached if cached else _Uncached)(vlm, images, prompts, real, steps)
+    reader = _reader(vlm, images, prompts, real, steps, cached)
     logits, tokens = reader.first(), prompts[:, :0]
     if not torch.isfinite(logits).all():
         raise ValueError("The model's output is NaN or infinite: its weights are damaged. Load them again.")
@@ -132,6 +126,19 @@ def generate(
     if trace is not None:
         trace["logits"] = torch.stack(seen, 1)
     return tokens
+
+
+def _reader(
+    vlm: PaliGemma, images: Tensor, prompts: Tensor, real: Tensor | None, steps: int, cached: bool
+) -> "_Cached | _Uncached":
+    """What reads the prompts and gives the logits of each next token; the door of ``generate``."""
+    if steps < 1 or not len(images) or len(prompts) % len(images):
+        raise ValueError(
+            f"Expected steps >= 1 and so many prompts per image; got {steps}, {len(prompts)} and {len(images)}."
+        )
+    real = torch.ones_like(prompts, dtype=torch.bool) if real is None else real
+    vlm.check(images, prompts.unflatten(0, (len(images), -1)), None, None)
+    return (_Cached if cached else _Uncached)(vlm, images, prompts, real, steps)
 
 
 class _Cached:
