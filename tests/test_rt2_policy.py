@@ -1,6 +1,8 @@
 """RT2 as a policy: acting, planning, answering, learning, and what it refuses."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +52,11 @@ def learn_by_heart(policy, batch, steps=120, lr=1e-2):
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimizer.step()
     return float(policy.loss(batch).detach())
+
+
+def test_opening_the_room_loads_no_language_library():
+    code = "import sys, course_lib.rt2; print(*{'transformers', 'huggingface_hub', 'tokenizers'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
 
 
 def test_it_is_a_policy_and_it_can_learn(policy):

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from course_lib.attention import attend, rt1_mask
 from course_lib.rt1.config import RT1Config
-from course_lib.rt1.efficientnet import slow_backwards
 
 
 class Decoder(nn.Module):
@@ -143,8 +142,6 @@ class Attention(nn.Module):
         k = rearrange(self.key(seen), "B S (h d) -> B h S d", h=self.heads)
         v = rearrange(self.value(seen), "B S (h d) -> B h S d", h=self.heads)
         dropout = self.dropout if self.training else 0.0
-        if trace is None and slow_backwards(q):
-            trace = {}  # the plain lines of attend(): backwards 4 times faster than the fused kernel there
         y = attend(q, k, v, mask, dropout=dropout, trace=trace, name=name)
         return self.output(rearrange(y, "B h R d -> B R (h d)"))
 
