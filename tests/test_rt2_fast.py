@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_rt2 import config, pictures, reference, rows, shaken, small_policy, small_vlm
 
-from course_lib.rt2 import PaliGemma
+from course_lib.rt2 import PaliGemma, levers
 from course_lib.rt2.decoding import generate
 from course_lib.rt2.fast import TABLE, faster
 from course_lib.rt2.weights import read_config_of, read_state
@@ -54,6 +54,21 @@ def test_in_bfloat16_the_logits_are_nearly_the_same():
         expected, half = plain(images, tokens, answer, real)[real], faster(plain, "bf16")(images, tokens, answer, real)[real]
     assert half.dtype == torch.bfloat16
     assert (half.float() - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+def test_what_is_timed_writes_the_same_answers_in_every_way(monkeypatch):
+    """The callables of the speed table, on the small model: no cache, cache, faster, transformers."""
+    monkeypatch.setattr(levers, "PRESETS", {"plain": config, "tiny": lambda: config(image_sees_prompt=False)})
+    monkeypatch.setattr(levers, "PROMPT", 5)
+    monkeypatch.setattr(levers, "BATCHES", (2,))
+    monkeypatch.setattr(levers.torch, "randint", lambda low, high, size, device: 3 + torch.arange(10).view(size))
+    runs, costs = levers.levers("plain")
+    exact = [run() for name, run in runs.items() if "bf16" not in name]
+    assert len(exact) == 4 and all(torch.equal(answer, exact[0]) for answer in exact)
+    assert not costs  # only batch 1 is compared with the roofline
+    assert len(levers.levers("tiny")[0]) == 4  # transformers has no such mask
+    with pytest.raises(ValueError, match="preset is 'plain' or 'tiny'"):
+        levers.levers("huge")
 
 
 def test_unknown_precisions_are_refused():

@@ -10,7 +10,6 @@ Several questions about one picture may come as (B, Q, L): the picture goes thro
 questions several times cheaper. Lessons: day93_rt2/1_theory, day93_rt2/2_implementation.
 """
 
-import math
 from pathlib import Path
 
 import torch
@@ -54,7 +53,7 @@ class PaliGemma(nn.Module):
 
     def image_tokens(self, images: Float[Tensor, "B 3 H W"], trace: dict | None = None) -> Float[Tensor, "B K D"]:
         """A picture (values 0 to 1) as K tokens of the decoder's width."""
-        return self.projector(self.vision(images.to(self.dtype), trace))
+        return self.projector(self.vision(images, trace))
 
     def forward(
         self,
@@ -205,8 +204,3 @@ class PaliGemma(nn.Module):
                 f"Tokens are 0 ... {self.config.language.vocabulary - 1} here, got {low} ... {high}. Is this the model's "
                 "own tokenizer? For appended action tokens try grow(added_rows) first."
             )
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Numbers that training could change; the table that is used twice is counted once."""
-    return sum(math.prod(p.shape) for p in module.parameters())

@@ -14,7 +14,7 @@ from course_lib.actions import ActionVocabulary
 from course_lib.rt2.config import MARKER, PLAN_PROMPT, PROMPT
 from course_lib.rt2.tokenizer import SEPARATOR, TextTokenizer, TinyTokenizer
 
-LONGEST = 512  # tokens of a prompt: what PaliGemma was trained with at most
+LONGEST = 512  # tokens of a prompt: PaliGemma's longest text in training (128 at 224 px)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ class SigLIP(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
 
     def forward(self, images: Float[Tensor, "B 3 H W"], trace: dict | None = None) -> Float[Tensor, "B K D"]:
-        h = self.patches(self.stem(2 * images - 1))  # SigLIP's pictures run from -1 to 1
+        pixels = (2 * images - 1).to(self.places.dtype)  # SigLIP's pictures run from -1 to 1
+        h = self.patches(self.stem(pixels))  # (B, D, H / patch, W / patch)
         h = h.flatten(2).transpose(1, 2) + self.places  # (B, K, D)
         for i, layer in enumerate(self.layers):
             h = layer(h, trace, f"siglip/layer{i}")
