@@ -429,7 +429,7 @@ for name, kind in kinds.items():
     )
 
 # %% [markdown]
-# What trained tokens look at, and how the four compare after training, is measured in the experiments of Day 92.
+# What trained tokens look at, and how the kinds compare after training, is measured in [3 · Experiments](3_experiments.ipynb).
 #
 # ## 5. Action tokens: what 256 levels can say
 #
@@ -597,8 +597,9 @@ show(figure, "Blue: looks at an image token. Orange: at an action position.")
 #   each action position says the next one. Row 113 is computed and never read.
 # - **Orange.** Image tokens look back at past action positions. Google's later JAX port closes that path (3,024 ones
 #   instead of 4,344).
-# - **The action positions are empty.** RT-1's code multiplies the embedding of past actions by zero. A position without
-#   content still carries what attention has gathered there, but RT-1 never sees what it *did*.
+# - **The action positions are empty.** RT-1's code multiplies the embedding of actions by zero. A position without content
+#   still carries what attention has gathered there, but RT-1 never sees what it *did*. And it is this, more than the mask,
+#   that makes the eleven numbers independent: each is read one position early, where the number before it would stand.
 #
 # Does the mask do what it says? Six pictures' tokens go in, and then the sixth picture's tokens are exchanged:
 
@@ -635,7 +636,7 @@ print(f"RT-1's logits by {ours.abs().max():.2g}")
 #
 # ## 7. One pass, eleven numbers: what independence cannot say
 #
-# Since no action position sees another, all eleven numbers come out of one pass, and each is chosen without knowing the
+# Since the action positions are empty, all eleven numbers come out of one pass, and each is chosen without knowing the
 # others: $p(a) = p(a_1)\,p(a_2) \cdots p(a_{11})$, given pictures and sentence. Language models do otherwise: each word sees
 # the words before.
 #
@@ -678,7 +679,8 @@ show(joint_figure(tables, ways, ["fast", "slow"]))
 #
 # So is token after token better? The paper tried (its ablation table): autoregressive RT-1 scored 85 / 71 / 67 / 65 on seen,
 # unseen, distractors, backgrounds against 97 / 76 / 83 / 59, and took 36 ms instead of 15. It *can* say more; on this data it
-# did not act better. What happens on a task with two ways, and at what cost in time, is measured in the experiments.
+# did not act better. What happens on a task with two ways, and at what cost in time, is measured in
+# [3 · Experiments](3_experiments.ipynb).
 #
 # ## 8. What it learned from, and how well
 #
@@ -765,8 +767,8 @@ for column, (n, counts) in successes.items():
     print(f"{column:<13} RT-1 {counts['RT-1']}/{n}, {best} {counts[best]}/{n}: p = {p:.2g}")
 
 # %% [markdown]
-# With these counts only the distractor column is beyond doubt. RT-1 may well be better everywhere; 21 trials cannot show it.
-# You will measure our own policies with hundreds.
+# With these counts only the distractor column is clearly more than chance. RT-1 may well be better everywhere; 21 trials
+# cannot show it. You will measure our own policies with hundreds.
 #
 # > **Spot it.** Tables that circulate: "BC-Z 89 / 53, Gato 57 / 33", "unseen objects 56%", "BC-Z 120M, Gato 1.2B parameters".
 # > The paper: BC-Z 72 / 19, Gato 65 / 52 (seen / unseen); there is no column of unseen objects; both were *retrained* on
@@ -790,7 +792,7 @@ for column, (n, counts) in successes.items():
 #
 # Without a quarter of the tasks, which were 3% of the data, generalisation fell about as far (54) as without half of the data
 # (50). The paper concludes that **diversity matters more than quantity**. Does success follow a power law of the data? Four
-# points that go up and down (seen 59, 55, 71, 97) cannot say; our experiments measure it on our own world.
+# points that go up and down (seen 59, 55, 71, 97) cannot say; [3 · Experiments](3_experiments.ipynb) measures it in our own world.
 #
 # ## 9. The time budget
 #
