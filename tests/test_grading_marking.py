@@ -1,6 +1,7 @@
 """A grading run can be stopped, repeated and split, and marks given by hand outlive it."""
 
 import csv
+import datetime
 import io
 import json
 import shutil
@@ -186,6 +187,21 @@ def test_a_text_left_blank_gets_nothing_and_needs_nobody(course, decided):
     path.write_text(path.read_text().replace("Because ann says so.", "*Your answer here.*"))
     (found,) = grade(course)
     assert found.points["why"] == 0 and not found.by_hand
+
+
+def test_lateness_costs_its_share_of_what_a_person_marked_too(course, decided):
+    hand_in(course, ann="RIGHT = 1", bob="RIGHT = 2", eve="RIGHT = 3")
+    (course / "in/arrived.csv").write_text("student,arrived\nann,2026-12-01T18:00Z\nbob,2026-12-03T08:00Z\n")
+    with Book(course, "day").open() as book:
+        book.find_assignment("day").duedate = datetime.datetime(2026, 12, 1, 18)
+        book.db.commit()
+    assert {g.student: g.total for g in grade(course)} == {"ann": 5, "bob": 4, "eve": 5}
+    mark(course, "bob", 4)
+    grade(course)
+    assert (rows(course)["bob"]["late_penalty"], rows(course)["bob"]["score"]) == ("1.8", "7.2")
+    (course / "in/arrived.csv").unlink()
+    grade(course)
+    assert rows(course)["bob"]["score"] == "9.0"
 
 
 def test_two_runs_at_once_are_refused(course, decided):

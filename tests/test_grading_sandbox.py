@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import grading_attacks as attacks
+import grading_escapes as escapes
 import numpy as np
 import pytest
 
@@ -65,26 +66,26 @@ def test_an_answer_that_goes_wrong_costs_only_itself(room, bad):
 
 
 def test_nothing_is_left_for_the_next_answer(room):
-    assert not wins(room, attacks.FINDS_WHAT_WAS_LEFT.replace("MARK", "2718.2"))
+    assert not wins(room, escapes.FINDS_WHAT_WAS_LEFT.replace("MARK", "2718.2"))
     assert wins(
-        room, attacks.LEAVES_THINGS.replace("MARK", "2718.2") + attacks.FINDS_WHAT_WAS_LEFT.replace("MARK", "2718.2")
+        room, escapes.LEAVES_THINGS.replace("MARK", "2718.2") + escapes.FINDS_WHAT_WAS_LEFT.replace("MARK", "2718.2")
     )
-    assert not wins(room, attacks.FINDS_WHAT_WAS_LEFT.replace("MARK", "2718.2"))
+    assert not wins(room, escapes.FINDS_WHAT_WAS_LEFT.replace("MARK", "2718.2"))
 
 
 def test_the_parent_cannot_be_touched_or_looked_into(room):
     parent = room._process.pid
-    assert not wins(room, attacks.TOUCHES_OTHER_PROCESSES)
+    assert not wins(room, escapes.TOUCHES_OTHER_PROCESSES)
     assert room._process.pid == parent and tried(room, attacks.RIGHT).passed
 
 
-@pytest.mark.parametrize("call", attacks.SYSTEM_CALLS)
+@pytest.mark.parametrize("call", escapes.SYSTEM_CALLS)
 def test_system_calls_that_ask_for_more_are_refused(room, call):
-    assert not wins(room, attacks.CALLS_THE_KERNEL.replace("CALL", attacks.SYSTEM_CALLS[call]))
+    assert not wins(room, escapes.CALLS_THE_KERNEL.replace("CALL", escapes.SYSTEM_CALLS[call]))
 
 
 def test_an_answer_has_no_powers_and_shares_no_memory(room):
-    assert not wins(room, attacks.HAS_POWERS)
+    assert not wins(room, escapes.HAS_POWERS)
 
 
 def test_a_sandbox_that_dies_costs_one_answer_and_starts_again(walls):

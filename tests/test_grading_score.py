@@ -82,6 +82,11 @@ def other_notebooks():
     older = copy.deepcopy(right)
     attacks.cell_of(older, "film")["metadata"]["nbgrader"]["grade_id"] = "film_layer"
     yield "is_of_another_release", older, 5  # in a cell that this release does not know, but there
+    yield from rearranged(right)
+
+
+def rearranged(right):
+    """Notebooks whose answer is spread over more than its own cell."""
     split = copy.deepcopy(right)
     place = split["cells"].index(attacks.cell_of(split, "film"))
     half = copy.deepcopy(split["cells"][place])

@@ -19,6 +19,7 @@ from course_lib.grading.score import Question, decide
 from course_lib.grading.verdicts import Verdict, from_json, to_json
 
 SHARED = 5  # submissions in a batch; 1 is the most careful, and costs two seconds for each
+PATIENCE = 10  # seconds for a scheduler to answer
 RETRIES = 3  # how many workers a batch may lose
 NO_DASK = "--scheduler needs Dask, which is not installed. Try, here and on every worker: pip install -e '.[fan-out]'"
 
@@ -94,7 +95,7 @@ def _executor(jobs: int, scheduler: str | None) -> Iterator[Executor]:
     from distributed import Client  # noqa: PLC0415  (an optional extra)
 
     try:
-        client = Client(scheduler, timeout=10)
+        client = Client(scheduler, timeout=PATIENCE)
     except OSError as error:
         raise ValueError(f"No Dask scheduler answers at {scheduler}. Start one: dask scheduler") from error
     with client, client.get_executor(pure=False, retries=RETRIES) as executor:

@@ -5,6 +5,7 @@ pages belong to the instructor's server. A feedback page (``OfflineHTML``) is th
 carries a rule for the browser that forbids the rest. Formulas stay as they were typed: MathJax would be a script.
 """
 
+import html
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import bleach
 from bs4 import BeautifulSoup
 from jinja2 import pass_context
+from jinja2.runtime import Context
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import InvalidNotebook, IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
@@ -25,7 +27,9 @@ PICTURE = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=\s]*")
 LINK = re.compile(r"(https?://|mailto:|#)", re.IGNORECASE)
 HIGHLIGHT = re.compile(r"highlight|[a-z][a-z0-9]?|")  # the classes of coloured code
 RULE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-FORBIDDEN = ["script", "link", "iframe", "object", "embed", "base", "form", "meta", "template", "noscript"]
+LONGEST = 20_000  # characters of a text; some take time that grows with the square of their length
+FORBIDDEN = re.compile("^(script|noscript|template|link|meta|base|form|iframe|object|embed|svg|math|video|audio)$")
+LOADING = {"src", "srcset", "data", "poster", "action", "formaction", "background", "style", "xlink:href"}
 
 
 def _allowed(tag: str, name: str, value: str) -> bool:
@@ -39,24 +43,37 @@ def _allowed(tag: str, name: str, value: str) -> bool:
     return name in ATTRIBUTES.get(tag, ())
 
 
-def clean(html: str) -> str:
+def clean(text: str) -> str:
     """HTML with text, tables, code and pasted pictures, and nothing that runs, loads or looks like the page around it."""
-    return bleach.clean(html, tags=TAGS, attributes=_allowed, protocols=["http", "https", "mailto", "data"], strip=True)
+    return bleach.clean(text, tags=TAGS, attributes=_allowed, protocols=["http", "https", "mailto", "data"], strip=True)
+
+
+class _Renderer(IPythonRenderer):
+    """nbconvert's, without what a stranger could make slow or put HTML into: other languages' colours, and diagrams."""
+
+    def block_code(self, code: str, info: str | None = None) -> str:
+        return super().block_code(code, info if info in ("python", "py") else None)
 
 
 @pass_context
-def clean_markdown(context: Mapping[str, Any], source: str) -> str:
-    """nbconvert's Markdown filter, cleaned: the templates of formgrader and of feedback use it for every text."""
-    pictures = context.get("cell", {}).get("attachments", {})
+def clean_markdown(context: Context, source: str) -> str:
+    """nbconvert's Markdown filter, cleaned: the templates of formgrader and of feedback use it for every text.
+
+    HTML in a text stays only where the text is the course's own; a learner's shows as it was typed.
+    """
+    cell = context.get("cell", {})
+    about = cell.get("metadata", {})
+    ours = about.get("released") or about.get("nbgrader", {}).get("locked")
+    if len(source) > LONGEST and not ours:
+        return f"<pre>{html.escape(source)}</pre>"
     try:
-        html = _render(source, pictures)
+        return clean(_render(source, cell.get("attachments", {}), not ours))
     except InvalidNotebook:  # a picture that was not handed in
-        html = _render(source.replace("attachment:", "missing:"), pictures)
-    return clean(html)
+        return clean(_render(source.replace("attachment:", "missing:"), {}, not ours))
 
 
-def _render(source: str, pictures: Mapping[str, Any]) -> str:
-    return MarkdownWithMath(IPythonRenderer(escape=False, attachments=pictures, exclude_anchor_links=True)).render(source)
+def _render(source: str, pictures: Mapping[str, Any], escape: bool) -> str:
+    return MarkdownWithMath(_Renderer(escape=escape, attachments=pictures, exclude_anchor_links=True)).render(source)
 
 
 class OfflineHTML(HTMLExporter):
@@ -64,20 +81,20 @@ class OfflineHTML(HTMLExporter):
 
     def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **options: Any) -> tuple[str, dict]:
         """The page of one notebook."""
-        html, resources = super().from_notebook_node(nb, resources, **options)
-        return make_offline(html), resources
+        page, resources = super().from_notebook_node(nb, resources, **options)
+        return make_offline(page), resources
 
 
-def make_offline(html: str) -> str:
+def make_offline(text: str) -> str:
     """A page that needs nothing but itself, and in which nothing can run."""
-    page = BeautifulSoup(html, "html.parser")
+    page = BeautifulSoup(text, "html.parser")
     for tag in page.find_all(FORBIDDEN):
         tag.decompose()
     for tag in page.find_all(True):
         for name in list(tag.attrs):
             value = "".join(tag.attrs[name]) if isinstance(tag.attrs[name], list) else str(tag.attrs[name])
-            loads = name in ("src", "srcset", "href", "xlink:href", "data", "poster", "action", "formaction", "background")
-            if name.startswith("on") or (loads and not (PICTURE.fullmatch(value) or LINK.match(value))):
+            bad_link = name == "href" and not LINK.match(value)
+            if name.startswith("on") or bad_link or (name in LOADING and not PICTURE.fullmatch(value)):
                 del tag.attrs[name]
     for style in page.find_all("style"):
         style.string = re.sub(r"@import[^;]*;|@font-face\s*{[^}]*}|url\([^)]*\)", "", style.get_text())

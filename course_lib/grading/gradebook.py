@@ -75,6 +75,8 @@ class Book:
             Autograde(coursedir=CourseDirectory(config=config), config=config, force=True).start()
         texts = self._texts(student)
         with self.open() as book:
+            if not (self.root / "submitted" / student / self.assignment / "timestamp.txt").exists():
+                book.find_submission(self.assignment, student).timestamp = None  # nbgrader keeps an earlier one
             for grade in self._all_grades(book, student):
                 if marked.get(grade.name, object()) == texts.get(grade.name):  # the same text: not marked twice
                     grade.needs_manual_grade = False

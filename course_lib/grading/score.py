@@ -27,6 +27,7 @@ from course_lib.grading.sandbox import Limits, Room, Sandbox
 from course_lib.grading.verdicts import FOLDER, Verdict, Verdicts, fingerprint
 
 GROUPS = {"check": False, "hidden": True}  # the last part of a grade cell's label: are its inputs the hidden ones?
+KEPT = ("nbgrader", "released")  # of a cell's metadata: what this course put there
 LONGEST = 1000  # characters of a message that comes from the sandbox
 
 
@@ -186,7 +187,7 @@ class SandboxGrade(NbGraderPreprocessor):
         """Write into each automatic grade cell what was found and the points, as outputs."""
         verdicts = self.verdicts(nb)
         for cell in nb.cells:
-            cell.metadata = NotebookNode({name: cell.metadata[name] for name in ("nbgrader",) if name in cell.metadata})
+            cell.metadata = NotebookNode({name: cell.metadata[name] for name in KEPT if name in cell.metadata})
             if cell.cell_type == "code":
                 cell.outputs = []
             if is_automatic(cell):
