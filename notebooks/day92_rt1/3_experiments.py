@@ -176,10 +176,10 @@ for fitted in fits:
 # even monotone, with 21 trials a point.
 #
 # **The click.** Loss falls smoothly, success does not: at some point a policy stops going to *some* object and goes to the
-# named one. In the prototype of this course (eight kinds, one skill) success stayed between 5 and 30% and then, within some
-# 400 steps, jumped to 70 to 95%; in one run the jump came after 500 steps, in another after 1,000. A schedule that ends
-# before the click looks like a lack of data; that is why every size
-# gets the same steps here, and why the failures below are worth a look.
+# named one. In the prototype of this course (eight kinds, one skill) success stayed between 5 and 30% and then, within
+# some 400 steps, jumped to 70 to 95%; in one run the jump came after 500 steps, in another after 1,000. A schedule that
+# ends before the click looks like a lack of data; that is why every size gets the same steps here, and why the failures
+# below are worth a look.
 
 # %%
 for row in done["scaling"]:
@@ -264,9 +264,8 @@ report.rates_figure(done["decoding"], "head", title, ("arg-max", "sampled"))
 # route.
 #
 # The surprise: the parallel policy hardly ever *takes* a cup. It sees the next picture and decides again. What its two
-# coins cost is time: by arg-max most of its failures are timeouts, and it does *better* when it samples, presumably because
-# luck
-# breaks the tie. And `exact`, the part of whole actions hit, is almost the same for both heads: accuracy frame by frame
+# coins cost is time: by arg-max most of its failures are timeouts, and it does *better* when it samples, presumably
+# because luck breaks the tie. And the part of whole actions hit is almost the same for both heads: accuracy frame by frame
 # does not see what the robot suffers from.
 #
 # **What a step costs.** Here, now, on your machine: one control step of each, for one robot and for 32 at once.
