@@ -12,15 +12,7 @@ from course_lib.classroom import recipes
 from course_lib.classroom.attention_trace import MAPS
 from course_lib.classroom.experiments import clones, decoding, rows, scaling
 from course_lib.classroom.experiments.__main__ import EXPERIMENTS, main, plan
-from course_lib.classroom.experiments.clones import (
-    BareFiLM,
-    Clone,
-    DefaultFiLM,
-    seen_tasks,
-    small_scene,
-    some_of,
-    unseen_tasks,
-)
+from course_lib.classroom.experiments.clones import BareFiLM, Clone, DefaultFiLM, small_scene, some_of
 from course_lib.classroom.experiments.gaze import NUMBERS, gaze
 from course_lib.datasets import record
 from course_lib.learn.checkpoints import MANIFEST, sha256
@@ -58,14 +50,14 @@ def test_seeds_share_no_episode_and_none_is_a_test_scene():
 
 
 def test_unseen_combinations_are_of_words_that_were_heard_in_both_places():
-    seen, unseen = seen_tasks(), unseen_tasks()
+    seen, unseen = clones.seen_tasks(), clones.unseen_tasks()
     assert not {t.sentence for t in seen} & {t.sentence for t in unseen} and len(unseen) >= 40
     movers, goals = ({(t.kind, t.goal)[i] for t in seen if t.skill == "move near"} for i in range(2))
     assert {t.kind for t in unseen} <= movers and {t.goal for t in unseen} <= goals
 
 
 def test_only_the_twelve_kinds_lie_on_the_tables():
-    goals = Goals.of(seen_tasks()[:60])
+    goals = Goals.of(clones.seen_tasks()[:60])
     state = small_scene(torch.arange(60), goals)
     assert {NAMES[k] for k in state.kind.flatten().tolist()} <= set(clones.KINDS_USED)
 
@@ -74,8 +66,8 @@ def test_fewer_tasks_are_a_part_of_more_tasks_with_all_their_phrases():
     def things(tasks):
         return {(t.skill, t.kind, t.goal) for t in tasks}
 
-    everything, half, quarter = (some_of(seen_tasks(), part) for part in (1.0, 0.5, 0.25))
-    assert set(quarter) < set(half) < set(everything) == set(seen_tasks())
+    everything, half, quarter = (some_of(clones.seen_tasks(), part) for part in (1.0, 0.5, 0.25))
+    assert set(quarter) < set(half) < set(everything) == set(clones.seen_tasks())
     assert len(things(half)) == round(0.5 * len(things(everything)))
     assert set(half) == {t for t in everything if (t.skill, t.kind, t.goal) in things(half)}
 
