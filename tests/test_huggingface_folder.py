@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
 def policy(folder):
     tokenizer = huggingface_processor(folder).tokenizer
     taken = least_used(token_counts(tokenizer, ["pick up the apple"]), 256, keep=range(300))
-    return RT2.from_huggingface(folder, vocabulary=ActionVocabulary.overwrite(taken))
+    return RT2.from_huggingface(str(folder), vocabulary=ActionVocabulary.overwrite(taken))
 
 
 def test_the_real_tokenizer_has_the_interface_and_the_layouts_are_asked_for(folder, policy):
@@ -69,6 +69,12 @@ def test_pictures_of_any_size_are_resized_as_the_real_processor_does(policy):
     assert policy.pictures(large).shape == (2, 3, 16, 16)
     with pytest.raises(ValueError, match="colours on the last axis"):
         policy.pictures(large[..., :2])
+
+
+def test_it_acts_in_half_precision_too(folder, policy):
+    half = RT2.from_huggingface(folder, dtype=torch.bfloat16, vocabulary=policy.vocabulary)
+    assert half.vlm.dtype == torch.bfloat16
+    assert half.act({"image": pictures(1)[0], "instruction": "pick up the apple"}).shape == (8,)
 
 
 def test_it_acts_plans_and_answers(policy):

@@ -27,6 +27,7 @@ from course_lib.rt2.paligemma import PaliGemma
 from course_lib.rt2.pictures import Pictures
 from course_lib.rt2.prompts import Prompts, action_layouts, pad_left
 from course_lib.rt2.tokenizer import TinyTokenizer, huggingface_processor
+from course_lib.rt2.weights import find_folder
 
 
 class RT2(nn.Module):
@@ -93,13 +94,25 @@ class RT2(nn.Module):
         return cls(PaliGemma(config.vlm), tokenizer, config.action_space, **options)
 
     @classmethod
-    def from_huggingface(cls, folder: str | Path, space: ActionSpace | str = "rt2", **options: Any) -> "RT2":
-        """The real weights, tokenizer and picture processor of a folder. ``vocabulary`` is needed among ``options``.
+    def from_huggingface(
+        cls,
+        folder: str | Path,
+        space: ActionSpace | str = "rt2",
+        *,
+        dtype: torch.dtype | None = None,
+        device: str = "cpu",
+        download: bool = False,
+        **options: Any,
+    ) -> "RT2":
+        """The real weights, tokenizer and picture processor of a folder or hub name (see ``weights.from_huggingface``).
 
-        PaliGemma's tokenizer splits "128" into digits, so that actions need other tokens: RT-2-PaLM-E's way is
-        ``ActionVocabulary.overwrite(range(256_896, 257_152))``, here the last location and all segmentation tokens.
+        ``options`` are RT2's; ``vocabulary`` is needed among them: PaliGemma's tokenizer splits "128" into digits.
+        RT-2-PaLM-E's way is ``ActionVocabulary.overwrite(range(256_896, 257_152))``, here the last 128 location tokens
+        and all 128 segmentation tokens.
         """
-        return cls(PaliGemma.from_huggingface(folder), huggingface_processor(folder), space, **options)
+        folder = find_folder(folder, download=download)
+        vlm = PaliGemma.from_huggingface(folder, dtype=dtype, device=device)
+        return cls(vlm, huggingface_processor(folder), space, **options)
 
     @property
     def config(self) -> RT2Config:
