@@ -1,7 +1,5 @@
 """Day 92, notebook 2, as a learner meets it: run all cells, drive the robot, move the slider, see the picture change."""
 
-import re
-
 from lab_page import open_notebook, run_all_cells, screenshot, wait_finished, wait_kernel_idle
 
 NOTEBOOK = "notebooks/day92_rt1/2_implementation.ipynb"
@@ -28,10 +26,9 @@ def test_the_learner_runs_the_lesson_and_drives_the_robot(page):
     page.wait_for_function("before => document.querySelector('.attention-picture').toDataURL() !== before", arg=before)
     slider.press("8")  # one token instead of all
     widget.screenshot(path=screenshot(page, "implementation").with_name("widget.png"))
+    before = picture(widget)
     box = widget.get_by_role("combobox")
     box.fill("pick up the grapes")
     box.press("Enter")
-    # whether it succeeds is the policy's affair (it does in about nine of ten); here the widget must say what happened
-    page.get_by_text(re.compile(r"Done after \d+ steps: pick up the grapes|Stopped after \d+ steps")).first.wait_for(
-        timeout=30_000
-    )
+    changed = "before => document.querySelector('.attention-picture').toDataURL() !== before"
+    page.wait_for_function(changed, arg=before, timeout=60_000)  # another sentence, another drive
