@@ -27,8 +27,13 @@ def test_the_learner_runs_the_lesson_and_drives_the_robot(page):
     slider.press("8")  # one token instead of all
     widget.screenshot(path=screenshot(page, "implementation").with_name("widget.png"))
     before = picture(widget)
+    other = next(name for name in widget.locator("thead th").all_inner_texts() if name.strip() and "asked" not in name)
     box = widget.get_by_role("combobox")
-    box.fill("pick up the grapes")
+    box.fill(f"pick up the {other}")
     box.press("Enter")
     changed = "before => document.querySelector('.attention-picture').toDataURL() !== before"
     page.wait_for_function(changed, arg=before, timeout=60_000)  # another sentence, another drive
+    assert other in widget.inner_text()
+    box.fill("pick up the zebra" if "grapes" in widget.inner_text() else "pick up the grapes")
+    box.press("Enter")  # not on this table: refused in words, and the drive stays
+    page.wait_for_function("() => /no grapes on this table|zebra/.test(document.querySelector('.attention').innerText)")
