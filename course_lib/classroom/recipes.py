@@ -26,7 +26,7 @@ import torch
 
 import course_lib
 import course_lib.world
-from course_lib.classroom import world_card
+from course_lib.classroom import web_training, world_card
 from course_lib.datasets import Windows, record
 from course_lib.learn import Schedule, behaviour_clone, save_checkpoint
 from course_lib.learn.checkpoints import MANIFEST, sha256
@@ -145,10 +145,18 @@ def make_world_speed() -> dict[str, Any]:
     return {"seed": 0, "result": table.splitlines()[1], "files": ["world_speed_cpu.csv"]}
 
 
+def make_rt2_web() -> dict[str, Any]:
+    """rt2_tiny_web.safetensors: the tiny PaliGemma taught by questions about pictures; and how many it answers."""
+    made = web_training.make_rt2_tiny_web(DATA, RUNS)
+    write_beside(DATA / web_training.ANSWERS, made.pop("table"))
+    return made
+
+
 RECIPES: dict[str, Callable[[], dict[str, Any]]] = {
     "instructions": make_instructions,
     "rt1_tiny": make_rt1_tiny,
     "rt1_speed": make_rt1_speed,
+    "rt2_web": make_rt2_web,
     "world": make_world,
     "world_speed": make_world_speed,
 }
