@@ -23,6 +23,7 @@ def test_note_and_arrays_come_back_as_they_were():
         "b": np.array(7),
         "c": np.zeros((0, 3), bool),
         "d": np.arange(5, dtype=np.uint8),
+        "e": np.array([1e-300, 1 / 3]),
     }
     note, back = unpack(pack({"text": "ä <b>", "n": [1, None]}, arrays))
     assert note == {"text": "ä <b>", "n": [1, None]} and set(back) == set(arrays)

@@ -11,13 +11,13 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save
 
-KINDS = {"F32": np.float32, "I64": np.int64, "U8": np.uint8, "BOOL": np.bool_}
+KINDS = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "U8": np.uint8, "BOOL": np.bool_}
 NOTE = "note"
 NOTE_BYTES = 1_000_000
 
 
 def pack(note: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
-    """One block of bytes from a note (anything JSON can say) and arrays (float32, int64, uint8 or bool)."""
+    """One block of bytes from a note (anything JSON can say) and arrays (float32, float64, int64, uint8 or bool)."""
     text = np.frombuffer(json.dumps(note).encode(), np.uint8)
     return save({NOTE: text, **{name: np.asarray(value, order="C") for name, value in arrays.items()}})
 
