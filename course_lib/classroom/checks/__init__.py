@@ -2,7 +2,21 @@
 
 from course_lib.classroom.checks.base import Check, Exercise, NotYet
 from course_lib.classroom.checks.film import FILM, check_film
+from course_lib.classroom.checks.gaze import GAZE, check_gaze
+from course_lib.classroom.checks.vocabulary import VOCABULARY, check_vocabulary
 
-EXERCISES = {"film": FILM}  # by the nbgrader grade_id of the answer cell: grading finds them here
+EXERCISES = {  # by the nbgrader grade_id of the answer cell: grading finds them here
+    "gaze": GAZE,
+    "film": FILM,
+    "vocabulary": VOCABULARY,
+}
 
-__all__ = ["EXERCISES", "Check", "Exercise", "NotYet", "check_film"]
+__all__ = [
+    "EXERCISES",
+    "Check",
+    "Exercise",
+    "NotYet",
+    "check_film",
+    "check_gaze",
+    "check_vocabulary",
+]
