@@ -1,0 +1,50 @@
+"""What every check of an exercise has to hold, whatever the exercise: called by the tests of each."""
+
+import numpy as np
+
+from course_lib.grading.envelope import pack, unpack
+
+
+def accepted(exercise, answer, seeds=4):
+    """A right answer passes on any inputs, and what the experiments show can travel out of the sandbox."""
+    for seed in range(seeds):
+        hidden = seed % 2 == 1
+        found = exercise.check(answer, seed, hidden=hidden)
+        assert found.passed, found
+    case = exercise.draw(np.random.default_rng(0), True)[0]
+    record = exercise.probe(answer, case)
+    for arrays in (case, record):
+        _, travelled = unpack(pack({}, arrays))
+        assert {k: v.dtype for k, v in travelled.items()} == {k: np.asarray(v).dtype for k, v in arrays.items()}
+
+
+def rejected(exercise, answer, message, state="not yet", seeds=3):
+    """A wrong answer is told its own mistake on any inputs, and fails on the hidden ones too; returns the message."""
+    for seed in range(seeds):
+        found = exercise.check(answer, seed)
+        assert found.state == state, found
+        assert message in found.message, found
+    assert not exercise.check(answer, 5, hidden=True).passed
+    return exercise.check(answer, 0).message
+
+
+def all_different(messages):
+    """No two mistakes share a message."""
+    shared = {a for a in messages if list(messages).count(a) > 1}
+    assert not shared, shared
+
+
+def forgeries_rejected(exercise, right):
+    """Evidence that is missing, of another shape or type, not a number or invented never passes and never crashes."""
+    case, *_ = exercise.draw(np.random.default_rng(0), False)
+    honest = exercise.probe(right, case)
+    assert exercise.verdict([case], [honest], None).passed
+    rng = np.random.default_rng(1)
+    for name, value in honest.items():
+        wrong = [None, np.zeros((*value.shape, 2), value.dtype), value.astype(np.float16), np.zeros(value.shape, "U1")]
+        if value.dtype == np.float32:
+            wrong += [value * np.nan, value * 0, value + rng.normal(size=value.shape).astype(np.float32)]
+        for forged in wrong:
+            record = {k: np.asarray(v) for k, v in {**honest, name: forged}.items() if v is not None}
+            assert not exercise.verdict([case], [record], None).passed, (name, forged)
+    assert not exercise.verdict([case, case], [honest], None).passed
