@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import grading_attacks as attacks
@@ -11,6 +10,7 @@ import pytest
 pytest.importorskip("nbgrader")
 
 import nbformat
+from film_day import film_course
 from nbconvert.exporters import HTMLExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -152,9 +152,7 @@ def course(tmp_path_factory):
     except SandboxBroken as reason:
         pytest.skip(str(reason))
     root = tmp_path_factory.mktemp("course")
-    shutil.copytree(ROOT / "solutions/day92_rt1", root / "solutions/day92_rt1")
-    shutil.copy(ROOT / "nbgrader_config.py", root)
-    exercise = ROOT / "exercises/day92_rt1/exercises.ipynb"
+    exercise = film_course(root)
     for name, texts in (("mallory", HOSTILE), ("ann", [HARMLESS])):
         made = attacks.notebook_with(exercise, attacks.RIGHT + "# </pre><script>alert(1)</script>\n")
         attachments = {"plot.png": {"image/png": PNG}}

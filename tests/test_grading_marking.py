@@ -13,12 +13,13 @@ import pytest
 
 pytest.importorskip("nbgrader")
 
+from film_day import film_course
+
 from course_lib.classroom.checks import Check
 from course_lib.grading import __main__ as command
-from course_lib.grading import fan_out, score
+from course_lib.grading import edition, fan_out, score
 from course_lib.grading.gradebook import Book
 from course_lib.grading.marking import Marking
-from course_lib.grading.notebooks import ROOT, build
 from course_lib.grading.report import report
 from course_lib.grading.sandbox import Sandbox, SandboxBroken
 from course_lib.grading.verdicts import Verdict
@@ -37,11 +38,7 @@ def day(tmp_path_factory):
     except SandboxBroken as reason:
         pytest.skip(str(reason))
     root = tmp_path_factory.mktemp("day")
-    shutil.copy(ROOT / "nbgrader_config.py", root)
-    source = (ROOT / "solutions/day92_rt1/exercises.py").read_text()
-    (root / "solutions/day").mkdir(parents=True)
-    (root / "solutions/day/exercises.py").write_text(source + ESSAY)
-    build(root)
+    film_course(root, "day", ESSAY)
     Book(root, "day").record_release()  # a new gradebook takes seconds: copies begin with this one
     return root
 
@@ -154,7 +151,7 @@ def test_equal_answers_are_decided_once_and_count_for_everybody(course, decided)
 def test_another_version_of_the_library_decides_again(course, decided, monkeypatch):
     hand_in(course, ann="RIGHT = 1")
     grade(course)
-    monkeypatch.setattr(fan_out.verdicts, "version", lambda: "another")
+    monkeypatch.setattr(edition, "version", lambda: "another")
     grade(course)
     assert len(decided) == 2
 

@@ -4,7 +4,6 @@ import copy
 import csv
 import json
 import os
-import shutil
 import socket
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 pytest.importorskip("nbgrader")
 
 import nbformat
+from film_day import film_course, film_exercise
 from nbgrader.api import Gradebook
 
 from course_lib.grading import __main__ as command
@@ -22,7 +22,7 @@ from course_lib.grading.notebooks import ROOT
 from course_lib.grading.sandbox import Sandbox, SandboxBroken
 from course_lib.grading.score import evaluate
 
-EXERCISE = ROOT / "exercises/day92_rt1/exercises.ipynb"
+EXERCISE = film_exercise()
 MARK = "31415.9"  # seconds of a sleep that nobody else asks for
 
 
@@ -38,9 +38,9 @@ def walls():
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     root = tmp_path_factory.mktemp("course")
-    shutil.copytree(ROOT / "solutions/day92_rt1", root / "solutions/day92_rt1")
-    settings = (ROOT / "nbgrader_config.py").read_text()
-    (root / "nbgrader_config.py").write_text(settings + "\nc.SandboxGrade.cpu_seconds = 8\nc.SandboxGrade.seconds = 40\n")
+    film_course(root)
+    with (root / "nbgrader_config.py").open("a") as settings:
+        settings.write("\nc.SandboxGrade.cpu_seconds = 8\nc.SandboxGrade.seconds = 40\n")
     return root
 
 
