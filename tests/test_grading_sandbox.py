@@ -139,7 +139,7 @@ def test_without_inner_walls_every_answer_gets_a_sandbox_of_its_own(walls, stubb
 
 def test_a_sandbox_that_fails_is_nobodys_wrong_answer(walls, monkeypatch):
     monkeypatch.setattr(sandbox.runner, "__file__", str(ROOT / "not_there.py"))
-    with walls.open() as room, pytest.raises(SandboxBroken, match=r"does not start here.*not_there"):
+    with walls.open() as room, pytest.raises(SandboxBroken, match=r"(?s)does not start here.*not_there"):
         tried(room, attacks.RIGHT)
 
 

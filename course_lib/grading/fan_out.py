@@ -13,7 +13,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from typing import Any
 
-from course_lib.grading import verdicts
+from course_lib.grading import edition
 from course_lib.grading.sandbox import Limits, Sandbox
 from course_lib.grading.score import Question, decide
 from course_lib.grading.verdicts import Verdict, from_json, to_json
@@ -37,7 +37,7 @@ def ask_everybody(
 
     Raises SandboxBroken when the sandbox fails, ValueError for a worker with another version of course_lib.
     """
-    about = {"limits": asdict(sandbox.limits), "unsafe": sandbox.unsafe, "modules": modules, "version": verdicts.version()}
+    about = {"limits": asdict(sandbox.limits), "unsafe": sandbox.unsafe, "modules": modules, "version": edition.version()}
     stop = threading.Event()
     here = {} if scheduler else {"stop": stop}  # an event does not travel
     with _executor(jobs, scheduler) as executor:
@@ -72,7 +72,7 @@ def try_batch(
     stop: threading.Event | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The verdicts on one batch, by question key; on whatever machine this runs. Ends early when ``stop`` is set."""
-    if version != verdicts.version():
+    if version != edition.version():
         raise ValueError("A worker has another version of course_lib than the grader. Update it, and start it again.")
     found = {}
     with Sandbox(Limits(**limits), unsafe=unsafe).open(modules) as room:

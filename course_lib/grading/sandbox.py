@@ -28,8 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
-import course_lib
-from course_lib.grading import runner
+from course_lib.grading import edition, runner
 
 MISSING = (
     "Grading needs {tools}, which is not here, to keep submitted code away from this machine. On Debian or Ubuntu: "
@@ -40,6 +39,7 @@ UNSAFE = (
     "use the network and leave programs behind; only time, memory and file size are limited. Grade only code you trust."
 )
 PLAIN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+START = "import runpy, sys; sys.path.insert(0, {root!r}); runpy.run_path({script!r}, run_name='__main__')"
 PATIENCE = 180  # seconds for the sandbox itself: to get warm, and beyond a question's own time limit
 
 
@@ -105,7 +105,8 @@ class Sandbox:
             if folder != "/tmp":
                 walls += ["--perms", "0755", "--dir", folder]
         for place in _readable():
-            walls += ["--symlink", os.readlink(place), place] if os.path.islink(place) else ["--ro-bind", place, place]
+            source = str(edition.folder()) if place == str(edition.LIBRARY) else place
+            walls += ["--symlink", os.readlink(place), place] if os.path.islink(place) else ["--ro-bind", source, place]
         walls += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]
         return [*walls, *room, "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/learner"]
 
@@ -150,7 +151,8 @@ class Room:
     def _begin(self) -> None:
         """Start bubblewrap and the warm interpreter in it."""
         _keep_compiled(self.modules)
-        command = self.sandbox._command([sys.executable, "-I", "-B", "-X", "utf8", runner.__file__])
+        start = START.format(root=str(edition.LIBRARY.parent), script=runner.__file__)
+        command = self.sandbox._command([sys.executable, "-I", "-B", "-X", "utf8", "-c", start])
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the sandbox is)
         self._empty = tempfile.TemporaryDirectory()  # where an unsafe run works
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -218,7 +220,7 @@ def _keep_compiled(modules: tuple[str, ...]) -> None:
 def _readable() -> list[str]:
     """The system's programs and libraries, this interpreter, course_lib: nothing else of this machine."""
     system = [place for place in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64") if os.path.lexists(place)]
-    ours = [sys.base_prefix, sys.prefix, str(Path(course_lib.__file__).resolve().parent)]
+    ours = [sys.base_prefix, sys.prefix, str(edition.LIBRARY)]
     return system + [place for place in dict.fromkeys(ours) if not re.match(r"/usr(/|$)", place)]
 
 

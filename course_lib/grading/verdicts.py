@@ -4,7 +4,6 @@ A verdict belongs to what was asked: the answer's cells, the checks it has to pa
 of course_lib. When any of these changes, it is asked again.
 """
 
-import functools
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.classroom.checks import Check
+from course_lib.grading import edition
 from course_lib.grading.notebooks import write
 
 FOLDER = "runs/verdicts"  # below the folder of nbgrader_config.py
-LIBRARY = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -27,18 +26,9 @@ class Verdict:
     seconds: float
 
 
-@functools.cache
-def version() -> str:
-    """A fingerprint of course_lib as it is here: another one may judge differently."""
-    digest = hashlib.sha256()
-    for path in sorted(LIBRARY.rglob("*.py")):
-        digest.update(path.relative_to(LIBRARY).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def fingerprint(*asked: Any) -> str:
     """The name under which an answer's verdicts are kept; ``asked`` is anything JSON can say."""
-    return hashlib.sha256(json.dumps([version(), *asked], sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([edition.version(), *asked], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def to_json(verdicts: dict[str, Verdict]) -> dict[str, Any]:
