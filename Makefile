@@ -12,7 +12,7 @@ unexport PYTHONPATH PYTHONHOME
 # Prints how long a stage took: `time` obeys TIMEFORMAT.
 STAGE = echo "== $@"; TIMEFORMAT="== $@: %0lR"; time
 
-.PHONY: help setup lab language teach test setup-test lint unit lessons generated browser notebooks lock clean
+.PHONY: help setup lab exercises language teach test setup-test lint unit lessons generated browser notebooks lock clean
 .NOTPARALLEL:
 
 help: ## List the commands
@@ -24,7 +24,11 @@ setup: ## Make or repair the environment .venv (make lab does it by itself)
 	@$(PYTHON) .ci/setup.py lab
 
 lab: setup ## Open JupyterLab on the first page (PORT=9000, ARGS=--no-browser)
+	-@$(PY) -m course_lib.grading.handouts
 	@$(PY) .ci/lab.py "$(PORT)" $(ARGS)
+
+exercises: setup ## Make your own copies in my_exercises/, say what an update brings (ARGS=--update: take it in)
+	@$(PY) -m course_lib.grading.handouts $(ARGS)
 
 language: ## Fetch the weights that read free instructions (83 MB), if set-up could not
 	@$(PYTHON) .ci/setup.py language
