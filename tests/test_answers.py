@@ -3,8 +3,12 @@
 import pytest
 import torch
 
+from course_lib.classroom.eyes import Eyes, Patches
 from course_lib.classroom.web_training import answers_table, new_vlm, web_pictures
+from course_lib.datasets.pictures import compose, look
+from course_lib.learn import Schedule, behaviour_clone
 from course_lib.measure.answers import Answers, ask_all
+from course_lib.world.objects import KINDS
 
 
 @pytest.mark.parametrize(
@@ -56,3 +60,22 @@ def test_the_tiny_model_reads_every_question_and_learns_from_one_step():
     optimizer.step()
     assert policy.loss(web(0)) < before
     assert len(ask_all(policy, [web(1)]).rows) == 8
+
+
+def test_the_eyes_learn_which_thing_has_its_middle_in_which_patch():
+    patches = Patches(batch=2, size=64)
+    batch, seen = patches(3), look(compose(torch.arange(6, 8) + (2 << 40)))
+    for i, picture in enumerate(seen):
+        for kind in {thing.kind for thing in picture.things}:
+            assert kind in batch["kinds"][i]
+        only = picture.things[-1]
+        patch = int(only.y * 8) * 8 + int(only.x * 8)
+        assert batch["kinds"][i, patch] == only.kind
+        assert (batch["columns"][i, patch], batch["rows"][i, patch]) == (int(only.x * 16), int(only.y * 16))
+    assert (batch["kinds"] == len(KINDS)).float().mean() > 0.8
+    policy = new_vlm()
+    eyes = Eyes(policy.vlm.vision, 128)
+    behaviour_clone(eyes, lambda step: batch, Schedule(steps=30, lr=2e-3, warmup=3), progress=False)
+    right, of = eyes.seen(batch)
+    assert of == sum(len({(int(t.x * 8), int(t.y * 8)) for t in picture.things}) for picture in seen)
+    assert right > 0.8 * of

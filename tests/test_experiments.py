@@ -56,7 +56,7 @@ def test_unseen_combinations_are_of_words_that_were_heard_in_both_places():
     assert {t.kind for t in unseen} <= movers and {t.goal for t in unseen} <= goals
 
 
-def test_only_the_twelve_kinds_lie_on_the_tables():
+def test_only_the_eight_kinds_lie_on_the_tables():
     goals = Goals.of(clones.seen_tasks()[:60])
     state = small_scene(torch.arange(60), goals)
     assert {NAMES[k] for k in state.kind.flatten().tolist()} <= set(clones.KINDS_USED)

@@ -4,7 +4,7 @@ A batch is a mapping; which keys it has says what it is:
 
     web     images uint8 (B, H, W, 3) · questions, answers: lists (B) of strings, or (B) of lists (Q) of strings
     robot   images uint8 (B, H, W, 3) · instructions: list (B) of strings · actions float (B, A) · plans, optional: list (B)
-            of strings, "" where there is none
+            of strings, "" where there is none; or lists (B) of lists (Q), and actions (B, Q, A): Q instructions a picture
     tokens  images uint8 (B, H, W, 3) · tokens int64 (B, L) or (B, Q, L) · answer bool of the same shape
 
 ``weights``, float (B,) or (B, Q), may stand in each; other keys are not looked at.
@@ -67,16 +67,22 @@ def web_rows(batch: Mapping[str, Any], prompts: Prompts) -> Rows:
 
 def robot_rows(batch: Mapping[str, Any], prompts: Prompts, text: ActionText, vocabulary: ActionVocabulary) -> Rows:
     """Rows of a robot batch. Raises ValueError for lists of other lengths and for actions that ``text`` refuses."""
-    instructions, actions = batch["instructions"], batch["actions"]
-    plans = batch.get("plans") or [""] * len(instructions)
-    counts = [len(x) for x in (batch["images"], instructions, actions, plans)]
-    if len(set(counts)) != 1 or isinstance(instructions, str):
-        raise ValueError(f"Expected equally many images, instructions, actions and plans; got {counts}.")
-    numbers = vocabulary.ids(text.levels(actions)).tolist()
-    asked = [prompts.instruction(said, bool(plan)) for said, plan in zip(instructions, plans, strict=True)]
+    instructions, actions = nested(batch["instructions"]), torch.as_tensor(batch["actions"])
+    plans = nested(batch.get("plans") or [[""] * len(row) for row in instructions])
+    actions = actions[:, None] if actions.ndim == 2 else actions
+    counts = [*{len(row) for row in [*instructions, *plans]}]
+    sizes = [len(batch["images"]), len(instructions), len(plans)]
+    if len({*sizes}) != 1 or actions.ndim != 3 or [*actions.shape[:2]] != [sizes[0], *counts]:
+        raise ValueError(
+            f"Expected equally many images, instructions and plans, and an action for each instruction; got {sizes} and "
+            f"actions {tuple(batch['actions'].shape)}, with {sorted(counts)} instructions or plans a picture."
+        )
+    numbers = vocabulary.ids(text.levels(actions)).flatten(0, 1).tolist()
+    said, written = ([text for row in rows for text in row] for rows in (instructions, plans))
+    asked = [prompts.instruction(said, bool(plan)) for said, plan in zip(said, written, strict=True)]
     end = prompts.tokenizer.eos_token_id
-    answers = [[*prompts.planned(plan), *ids, end] for plan, ids in zip(plans, numbers, strict=True)]
-    return rows_of(asked, answers, 1, batch.get("weights"), prompts.tokenizer.pad_token_id)
+    answers = [[*prompts.planned(plan), *ids, end] for plan, ids in zip(written, numbers, strict=True)]
+    return rows_of(asked, answers, counts[0], batch.get("weights"), prompts.tokenizer.pad_token_id)
 
 
 def token_rows(batch: Mapping[str, Any]) -> Rows:

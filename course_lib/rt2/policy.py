@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.actions import ActionSpace, ActionText, ActionVocabulary
 from course_lib.costs import Cost
 from course_lib.interfaces import Observation
+from course_lib.rt2.action_logits import action_logits
 from course_lib.rt2.batches import Rows, nested, robot_rows, token_rows, web_rows
 from course_lib.rt2.config import MARKER, PLAN_PROMPT, PROMPT, PaliGemmaConfig, RT2Config
 from course_lib.rt2.cost import rt2_cost
@@ -143,8 +144,18 @@ class RT2(nn.Module):
         """Where the weights are; pictures and tokens are brought there."""
         return self.vlm.device
 
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The decoder's layers: what ``learn.train_last`` counts."""
+        return self.vlm.language.layers
+
     def loss(self, batch: Mapping[str, Any]) -> Float[Tensor, ""]:
-        """The weighted mean of ``losses``: what training minimises."""
+        """The weighted mean of ``losses``: what training minimises.
+
+        A batch of several parts, ``{"parts": {name: batch}, "shares": {name: share}}``, costs the sum of share x loss.
+        """
+        if "parts" in batch:
+            return torch.stack([share * self.loss(batch["parts"][name]) for name, share in batch["shares"].items()]).sum()
         rows = self.rows(batch)
         return (self._losses(batch["images"], rows) * rows.weights).sum() / rows.weights.sum()
 
@@ -205,6 +216,10 @@ class RT2(nn.Module):
             trace |= {"tokens": tokens, "text": [f"{a} {b}".strip() for a, b in zip(plans, numbers, strict=True)]}
         action = self.text.action(levels).cpu().numpy()
         return action if image.ndim == 4 else action[0]
+
+    def action_logits(self, batch: Mapping[str, Any]) -> tuple[Float[Tensor, "B A V"], Int[Tensor, "B A"]]:
+        """Logits and true bins of a robot batch's actions; see ``rt2.action_logits``."""
+        return action_logits(self, batch)
 
     def reset(self) -> None:
         """Nothing to forget: RT-2 acts on the picture of the moment."""

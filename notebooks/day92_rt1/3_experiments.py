@@ -35,7 +35,7 @@ for name, module in EXPERIMENTS.items():
 # interval: read it as one.
 #
 # **The common ground.** All long experiments train *clones*: `RT1Config.tiny()` without memory (one frame), on a small world
-# of twelve kinds of things and three skills: pick, move near, knock over. One pair of words in five is held out: *unseen
+# of eight kinds of things and two skills: pick and move near. One pair of words in five is held out: *unseen
 # combinations*, such as "move the apple near the cup" where apples and cups were only ever moved near other things.
 
 # %%
@@ -128,11 +128,11 @@ print(report.rates(done["attention"], "token_learner"))
 # %% [markdown]
 # ## 2. How does success grow with data?
 #
-# **Question.** 100, 1,000, 10,000 and 100,000 episodes, the same 2,500 steps each. Is it a power law, as people say of large
+# **Question.** 100, 1,000, 10,000 and 100,000 episodes, the same 3,000 steps each. Is it a power law, as people say of large
 # models?
 #
 # > **Before you run.** Draw your curve: success at each of the four sizes. Which step of ten times more data pays most?
-# > Will 100,000 beat 10,000, when 2,500 steps of 96 pictures cannot even visit each of its 1.2 million frames once?
+# > Will 100,000 beat 10,000, when 3,000 steps of 96 pictures cannot even visit each of its 1.2 million frames once?
 
 # %%
 my_curve = {100: 0.0, 1_000: 0.5, 10_000: 0.9, 100_000: 0.95}
@@ -187,7 +187,7 @@ for row in done["scaling"]:
     print(f"{name}: loss {row['result']['loss']:.2f}", row["result"]["seen"]["failures"])
 
 # %% [markdown]
-# **Limits.** Twelve kinds, three skills, one small network, scripted experts. 2,500 steps of 96 pictures are two visits to
+# **Limits.** Eight kinds, two skills, one small network, scripted experts. 3,000 steps of 96 pictures are two visits to
 # every picture of 10,000 episodes, and a fifth of a visit to those of 100,000: beyond 10,000 the steps run out, not the data.
 #
 # ### Diversity or quantity?
