@@ -46,9 +46,13 @@ class Windows:
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """images uint8 (B, T, H, W, 3) · instruction (B, Z) · actions (B, T, A) · valid bool (B, T)."""
+        return self.cut(*self.draw(step))
+
+    def draw(self, step: int) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
+        """Which episodes a step is cut from, and where."""
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         which = torch.randint(len(self.data), (self.batch,), generator=random)
-        return self.cut(which, torch.rand(self.batch, generator=random))
+        return which, torch.rand(self.batch, generator=random)
 
     def cut(self, which: Int[Tensor, " B"], where: Float[Tensor, " B"]) -> dict[str, Tensor]:
         """Windows of episodes ``which``, beginning at the part ``where`` (0 to 1) of the possible first frames."""

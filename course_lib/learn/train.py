@@ -143,15 +143,20 @@ def _save(policy: nn.Module, optimizer: torch.optim.Optimizer, path: Path, losse
         tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
     tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
     tensors["random"] = torch.get_rng_state()
-    write_tensors(tensors, path, {"format": "course_lib training 1", "schedule": repr(schedule)})
+    write_tensors(tensors, path, {"format": "course_lib training 1", "schedule": _run(policy, schedule)})
+
+
+def _run(policy: nn.Module, schedule: Schedule) -> str:
+    """What a state must agree in: the schedule, and the policy's own ``settings`` where it has some (Distillation)."""
+    return " ".join([repr(schedule), *([policy.settings] if hasattr(policy, "settings") else [])])
 
 
 def _restore(policy: nn.Module, optimizer: torch.optim.Optimizer, path: Path, schedule: Schedule) -> list[float]:
     """Put everything back; returns the losses so far. Raises ValueError if the file is of another run."""
     tensors, header = read_tensors(path)
-    if header.get("schedule") != repr(schedule):
+    if header.get("schedule") != _run(policy, schedule):
         raise ValueError(
-            f"{path.name} belongs to another run: expected {schedule!r}, got {header.get('schedule')}. "
+            f"{path.name} belongs to another run: expected {_run(policy, schedule)}, got {header.get('schedule')}. "
             "Delete it to start afresh, or resume with the schedule it was begun with."
         )
     weights = {k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")}

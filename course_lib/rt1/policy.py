@@ -123,10 +123,15 @@ class RT1(nn.Module):
         ``images`` uint8 (B, T, H, W, 3), ``instruction`` float32 (B, Z), ``actions`` float32 (B, T, A) in the action
         space's units, ``valid`` bool (B, T). Put padding after the real frames: no step looks ahead.
         """
+        logits, labels = self.action_logits(batch)
+        return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+
+    def action_logits(self, batch: Mapping[str, Any]) -> tuple[Float[Tensor, "n A V"], Int[Tensor, "n A"]]:
+        """Logits and true tokens of the n valid steps of a batch (see ``loss``), step by step through each window."""
         images, instruction, actions, valid = check_batch(batch, self.config, self.device)
         labels = self.tokenizer.encode(actions)
         logits = self._decode(self._window_tokens(to_unit_range(images), instruction), labels)  # (B, T, A, V)
-        return F.cross_entropy(logits[valid].flatten(0, 1).float(), labels[valid].flatten())
+        return logits[valid], labels[valid]
 
     def act(self, observation: Observation, trace: dict | None = None) -> np.ndarray:
         """The next action, float32 (A,), or (N, A) for a batched observation: the most likely token of each number.
