@@ -132,7 +132,7 @@ def _judge_rows(asked: list[dict], rows: np.ndarray, wrong: np.ndarray) -> None:
 def _judge_added(asked: list[dict], added: np.ndarray, wrong: np.ndarray) -> None:
     """How many weights come with the new rows?"""
 
-    def per_row(one: dict) -> float:
+    def per_row(one: dict) -> int:
         return cost(**{**one, "tied": True})[1]
 
     if _matches(asked, added, lambda **one: per_row(one) / one["width"]):
