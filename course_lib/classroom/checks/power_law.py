@@ -43,7 +43,7 @@ def _case(rng: np.random.Generator, S: int, perfect: bool, percent: bool = False
     steps = rng.uniform(1.7, 4, S).cumprod()
     sizes = np.array([22, 37, 51, 100]) if percent else (20 * steps).astype(int)
     trials = rng.integers(20, 60, S) * rng.choice([1, 3, 40], S)
-    trials[0], trials[-1] = 30, 2_000  # the largest size counts most
+    trials[0], trials[-1] = 30, 600  # the largest size counts most
     error = 0.6 * (sizes / sizes[0]) ** -rng.uniform(0.2, 0.45) * np.exp(rng.normal(0, 0.15, S))
     failures = rng.binomial(trials, np.minimum(error, 0.9))
     failures = np.clip(failures, 1, trials - 1)
@@ -68,9 +68,11 @@ def judge_law(case: Case, record: Record) -> None:
     a, b, b_error, chi2 = (seen(record, name) for name in NAMES)
     x, y, weight = _logarithms(case)
     line = _line(x, y, weight)
+    if close(b, line.slope):
+        raise NotYet("b has the other sign: the slope of the line is -b.", LINE)
     if not (close(a, np.exp(line.height)) and close(b, -line.slope)):
-        _name_other_line(a, b, _other_lines(case))
-    name_slip("b", b, -line.slope, [Slip(line.slope, "b has the other sign: the slope of the line is -b.", LINE)], LINE)
+        _name_other_line(a, b, line, _other_lines(case))
+    name_slip("b", b, -line.slope, [], LINE)
     name_slip("a", a, np.exp(line.height), _slips_height(case), LINE)
     name_slip("b_error", b_error, line.slope_error, _slips_error(case), SLOPE)
     if chi2 < -1e-3 or abs(chi2 - line.chi2) > 1e-3 * max(line.chi2, 1.0):
@@ -103,7 +105,7 @@ def _other_lines(case: Case) -> list[Slip]:
     n, k = case["trials"].astype(float), case["successes"].astype(float)
     success = np.log((k + 0.5) / (n + 1))
     lines = [
-        Slip(_line(x, y, np.ones_like(x)), "Every size counts the same: 30 trials as much as 2,000.", WEIGHTS),
+        Slip(_line(x, y, np.ones_like(x)), "Every size counts the same: 30 trials as much as 600.", WEIGHTS),
         Slip(_line(x, y, weight**2), "The weights come in twice: polyfit squares what it is given.", WEIGHTS),
         Slip(_line(x, y, weight**0.5), "These are the roots of the weights: right for polyfit only.", WEIGHTS),
         Slip(_line(x, y, n), "Sizes are weighted with their trials alone.", WEIGHTS),
@@ -121,10 +123,11 @@ def _other_lines(case: Case) -> list[Slip]:
     return lines
 
 
-def _name_other_line(a: np.ndarray, b: np.ndarray, lines: list[Slip]) -> None:
+def _name_other_line(a: np.ndarray, b: np.ndarray, right: Line, lines: list[Slip]) -> None:
     """A line is known by its slope and its height together (which may have been left a logarithm)."""
     for line, mistake, hint in lines:
-        heights = (np.exp(line.height), 10**line.height, line.height)
+        far = not close(line.slope, right.slope, 0.02)
+        heights = (np.exp(line.height), *((10**line.height, line.height) if far else ()))
         if close(abs(b), abs(line.slope)) and any(close(a, height) for height in heights):
             raise NotYet(mistake, hint)
 

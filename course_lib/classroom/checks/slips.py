@@ -75,8 +75,9 @@ def close(a: Any, b: Any, tolerance: float = CLOSE) -> bool:
     return bool(np.abs(a - b).max(initial=0) <= tolerance * max(np.abs(b).max(initial=0), 1e-12))
 
 
-def name_slip(what: str, got: np.ndarray, right: Any, slips: Iterable[Slip], hint: str = "") -> None:
+def name_slip(what: str, got: Any, right: Any, slips: Iterable[Slip], hint: str = "") -> None:
     """Raise NotYet unless ``got`` is right: with the first slip that would give the same, else with both numbers."""
+    got, right = np.asarray(got), np.asarray(right)
     if close(got, right):
         return
     for slip in slips:
@@ -84,4 +85,4 @@ def name_slip(what: str, got: np.ndarray, right: Any, slips: Iterable[Slip], hin
             raise NotYet(slip.mistake, slip.hint)
     worst = np.unravel_index(np.argmax(np.abs(got - right)), got.shape)
     place = f" of number {worst[0]}" if got.ndim else ""
-    raise NotYet(f"{what}{place} should be {np.asarray(right)[worst]:.4g}, got {got[worst]:.4g}.", hint)
+    raise NotYet(f"{what}{place} should be {right[worst]:.4g}, got {got[worst]:.4g}.", hint)
