@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_lib.grading import intake
-from course_lib.grading.intake import LARGEST, Refused, blank, other_files, read_submission, remarks, repair
+from course_lib.grading.intake import LARGEST, Refused, blank, other_files, read_submission, remarks, repair, with_notes
 
 LABELS = [("setup", False), ("first", True), ("first_check", False), ("second", True), ("second_check", False)]
 
@@ -17,7 +17,7 @@ LABELS = [("setup", False), ("first", True), ("first_check", False), ("second", 
 def released():
     cells = [new_markdown_cell("Read this."), new_code_cell("show(first)")]
     for name, solution in LABELS:
-        about = {"grade_id": name, "solution": solution, "locked": not solution, "points": 2}
+        about = {"grade_id": name, "solution": solution, "locked": not solution} | ({} if name == "setup" else {"points": 2})
         cells.append(new_code_cell(f"released {name}", metadata={"nbgrader": about}))
     return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
 
@@ -50,8 +50,8 @@ def test_answers_are_kept_and_locked_cells_are_the_released_ones():
     cells[2]["source"] = "pass  # always right"
     rebuilt = repair(cells, released())
     assert sources(rebuilt, "first") == ["one"] and sources(rebuilt, "first_check") == ["released first_check"]
-    assert [c.metadata.nbgrader.points for c in rebuilt.cells] == [2] * 5
-    assert remarks(cells, released()) == ["Locked cells that had been changed; the released ones count: first_check."]
+    assert [c.metadata.nbgrader.get("points") for c in rebuilt.cells] == [None, 2, 2, 2, 2]
+    assert remarks(cells, released()) == ["Locked cells that are not as released; the released ones count: first_check."]
     assert remarks(handed_in(), released()) == []
     nbformat.validate(rebuilt)
 
@@ -92,6 +92,24 @@ def test_own_cells_stay_where_they_stood_and_unknown_labels_are_forgotten():
     assert len({cell.id for cell in rebuilt.cells}) == len(rebuilt.cells)
     (line,) = remarks(cells, released())
     assert "another release" in line and line.endswith("not_a_label.")
+
+
+def test_the_setup_of_an_older_release_runs_before_this_ones():
+    cells = handed_in()
+    cells[0]["source"] = "import what_the_older_release_used"
+    rebuilt = repair(cells, released())
+    assert [c.source for c in rebuilt.cells[:2]] == ["import what_the_older_release_used", "released setup"]
+    assert rebuilt.cells[0].metadata == {} and sources(rebuilt, "setup") == ["released setup"]
+    assert remarks(cells, released()) == ["Locked cells that are not as released; the released ones count: setup."]
+
+
+def test_the_student_reads_what_was_put_right():
+    cells = handed_in()[1:]
+    noted = with_notes(repair(cells, released()), remarks(cells, released()))
+    assert "- Put back, because they were missing: setup." in noted.cells[0].source and noted.cells[0].metadata == {}
+    nbformat.validate(noted)
+    tidy = repair(handed_in(), released())
+    assert with_notes(tidy, remarks(handed_in(), released())).cells == repair(handed_in(), released()).cells
 
 
 def test_cells_that_stand_as_they_were_released_are_known():

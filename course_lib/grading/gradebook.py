@@ -7,6 +7,7 @@ person has marked is marked as seen as long as it stays the same.
 import contextlib
 import csv
 import fcntl
+import functools
 import io
 import logging
 import tempfile
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
+import nbgrader.api
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import NbGraderException
@@ -26,6 +28,10 @@ from traitlets.config import Config
 
 from course_lib.grading.late import settle
 from course_lib.grading.release import load_config
+
+# nbgrader opens the gradebook anew in each of its steps. With one engine per gradebook SQLAlchemy translates each kind of
+# query once, and not once per student and step: a third of the time that recording takes.
+nbgrader.api.create_engine = functools.cache(nbgrader.api.create_engine)
 
 
 @dataclass

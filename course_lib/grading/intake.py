@@ -99,12 +99,15 @@ def other_files(place: Path) -> list[str]:
 def repair(cells: list[Cell], released: NotebookNode) -> NotebookNode:
     """The released notebook with the submitted answers, and the learner's own cells where they stood.
 
-    Locked cells are the released ones, once each. Several cells with the label of one answer (copied, or split in two)
+    Locked cells are the released ones, once each; the learner's own version of a setup cell stands before it (an older
+    release imported what this one does not). Several cells with the label of one answer (copied, or split in two)
     become one, in their order. What is missing is put back: a check as it was, an answer as its stub. Unlabelled cells that
-    stand as they were released are marked so: grading need not run them.
+    stand as they were released are marked so: grading need not run them. Text written below a blank text answer is that
+    answer.
     """
     labelled = {c.metadata.nbgrader.grade_id: c for c in released.cells if "nbgrader" in c.metadata}
     shown = {c.source.strip() for c in released.cells if "nbgrader" not in c.metadata}
+    cells = _with_text_below(cells, labelled, shown)
     copies = {name: [c for c in cells if c["label"] == name] for name in labelled}
     last = {c["label"]: i for i, c in enumerate(cells)}  # a repeated label counts where it stands last
     made: list[NotebookNode] = []
@@ -114,6 +117,7 @@ def repair(cells: list[Cell], released: NotebookNode) -> NotebookNode:
             about = {"released": True} if cell["source"].strip() in shown else {}
             made.append(_new(cell["kind"], [cell], about))
         elif last[name] == i:
+            made += [_new("code", [cell], {}) for cell in copies[name] if _is_another_setup(cell, labelled[name])]
             made.append(_labelled(labelled[name], copies[name]))
     before = -1
     for name, cell in labelled.items():
@@ -125,10 +129,35 @@ def repair(cells: list[Cell], released: NotebookNode) -> NotebookNode:
     return new_notebook(cells=made, metadata=released.metadata)
 
 
+def _with_text_below(cells: list[Cell], labelled: dict[str, NotebookNode], shown: set[str]) -> list[Cell]:
+    """The cells, with the learner's own text right below a blank text answer moved into it."""
+    moved: list[Cell] = []
+    for cell in cells:
+        above = moved[-1] if moved else {"label": ""}
+        answer = labelled.get(above["label"])
+        own = cell["kind"] == "markdown" and not cell["label"] and cell["source"].strip() not in shown
+        if own and answer is not None and answer.cell_type == "markdown" and answer.metadata.nbgrader.solution:
+            blank = above["source"].strip() == answer.source.strip()
+            if blank or above.get("joined"):
+                text = cell["source"] if blank else f"{above['source']}\n\n{cell['source']}"
+                pictures = {**above["pictures"], **cell["pictures"]}
+                moved[-1] = {**above, "source": text, "pictures": pictures, "joined": True}
+                continue
+        moved.append(cell)
+    return moved
+
+
 def _labelled(released: NotebookNode, answers: list[Cell]) -> NotebookNode:
     if not answers or not released.metadata.nbgrader.solution:
         answers = [{"source": released.source, "pictures": {}}]
     return _new(released.cell_type, answers, released.metadata)
+
+
+def _is_another_setup(cell: Cell, released: NotebookNode) -> bool:
+    """Is this the learner's version of a locked cell that prepares something (and gives no points)?"""
+    about = released.metadata.nbgrader
+    prepares = not about.solution and not about.get("points") and released.cell_type == "code"
+    return prepares and cell["kind"] == "code" and cell["source"] != released.source
 
 
 def _new(kind: str, parts: list[Cell], metadata: dict) -> NotebookNode:
@@ -153,8 +182,16 @@ def remarks(cells: list[Cell], released: NotebookNode) -> list[str]:
         lines.append(f"There several times (answers were joined, the others dropped): {', '.join(double)}.")
     locked = {name: c.source for name, c in labelled.items() if not c.metadata.nbgrader.solution}
     if changed := sorted({c["label"] for c in cells if c["label"] in locked and c["source"] != locked[c["label"]]}):
-        lines.append(f"Locked cells that had been changed; the released ones count: {', '.join(changed)}.")
+        lines.append(f"Locked cells that are not as released; the released ones count: {', '.join(changed)}.")
     return lines
+
+
+def with_notes(notebook: NotebookNode, lines: list[str]) -> NotebookNode:
+    """The notebook with what was put right in it on top, for the student to read; in place."""
+    if lines:
+        text = "**Before grading, this was put right in your notebook:**\n\n" + "\n".join(f"- {line}" for line in lines)
+        notebook.cells.insert(0, new_markdown_cell(text, id="notes"))
+    return notebook
 
 
 def blank(released: NotebookNode, reason: str) -> NotebookNode:
