@@ -26,7 +26,16 @@ from course_lib.grading.verdicts import Verdict
 
 ESSAY = """
 # %% [markdown] nbgrader={"grade_id": "why", "solution": true, "points": 4}
-# *Your answer here.*
+# Because the sentence decides what is worth seeing.
+
+# %% [markdown] tags=["worked-solution"]
+# **Rubric.**
+#
+# | points | what it takes | sample answer |
+# |---|---|---|
+# | 4 | a reason | "Because." |
+# | 2 | half a reason | "Perhaps." |
+# | 0 | no reason | "Yes." |
 """
 
 

@@ -25,6 +25,8 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from course_lib.grading.rubrics import NoRubric, rubrics
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "python -m course_lib.grading.notebooks"
 FOLDERS = ("notebooks", "solutions", "exercises")
@@ -172,9 +174,10 @@ def problems_executed(source: Path) -> Iterator[str]:
 
 
 def made_from_solution(source: Path, root: Path) -> dict[Path, str]:
-    """The two files that one solution makes: its own .ipynb, and the exercise."""
+    """The two files that one solution makes: its own .ipynb, and the exercise. Raises NoRubric (``rubrics``)."""
     from course_lib.grading.release import make_exercise  # noqa: PLC0415  (nbgrader: only where exercises are made)
 
+    rubrics(read(source))
     target = source.with_suffix(".ipynb")
     exercise = root / "exercises" / target.relative_to(root / "solutions")
     return {target: text_of(read(source)), exercise: text_of(make_exercise(read(source)))}
@@ -262,14 +265,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run() -> int:
-    """``main`` with a missing nbgrader told in one line; what needs no nbgrader is built before that."""
+    """``main`` with a missing nbgrader or rubric told in one line; what needs no nbgrader is built before that."""
     try:
         return main()
     except ModuleNotFoundError as error:
         if error.name != "nbgrader":
             raise
         print(error, file=sys.stderr)
-        return 1
+    except NoRubric as error:
+        print(error, file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
