@@ -6,6 +6,7 @@ nothing. A heavy part's front door is named in ``_HOMES`` and loaded when asked 
 
 _HOMES = {
     "ActionTokenSliders": "action_sliders",
+    "AskRobot": "ask_robot",
     "AttentionWidget": "widgets",
     "FilmDial": "film_dial",
     "attention_figure": "plots",
@@ -13,7 +14,15 @@ _HOMES = {
     "watch": "attention_trace",
 }
 
-__all__ = ["ActionTokenSliders", "AttentionWidget", "FilmDial", "attention_figure", "attention_shares", "watch"]
+__all__ = [
+    "ActionTokenSliders",
+    "AskRobot",
+    "AttentionWidget",
+    "FilmDial",
+    "attention_figure",
+    "attention_shares",
+    "watch",
+]
 
 
 def __getattr__(name: str) -> object:
