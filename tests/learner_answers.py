@@ -23,7 +23,7 @@ def changed(source, *changes):
     return source
 
 
-def assert_told(exercise, source, message, state="not yet", seeds=(0, 1, 2)):
+def assert_told(exercise, source, message, state="not yet", seeds=(0, 1)):
     """The visible check gives the state and the words on any inputs; the hidden inputs do not let it pass either."""
     answer = define(source, exercise.name)
     for seed in seeds:
@@ -54,7 +54,7 @@ def assert_forgeries_fail(exercise, source, only_for_naming=()):
         honest = exercise.probe(define(source, exercise.name), case)
         assert exercise.verdict([case], [honest], None).passed
         for name, value in honest.items():
-            forgeries = [None, value[..., None], value.astype(np.float16), np.zeros(value.shape, "U1"), np.array(7)]
+            forgeries = [None, value[..., None], value.astype(np.complex64), np.zeros(value.shape, "U1"), np.array(7)]
             if value.dtype == np.float32:
                 forgeries += [value * np.nan, rng.normal(size=value.shape).astype(np.float32)]
             if value.dtype == np.bool_:

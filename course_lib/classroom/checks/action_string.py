@@ -92,7 +92,7 @@ def _read(read_action: Any, text: str) -> tuple[bool, list[float]]:
         terminate = terminate.item()
     if not isinstance(terminate, bool):
         raise NotYet(f"terminate should be True or False, got {terminate!r:.40}.", "A comparison gives one: word == '0'.")
-    return terminate, [*numbers(deltas, "deltas", 6), number(gripper, "gripper")]
+    return terminate, [*numbers(deltas, "deltas", 6).tolist(), number(gripper, "gripper")]
 
 
 def _provoke(read_action: Any, text: str) -> tuple[int, str]:
@@ -144,7 +144,7 @@ def usual(levels: np.ndarray) -> dict[str, np.ndarray]:
     """What other scales and orders make of the levels (N, 7), under the names of ``NAMES``."""
     unit, high = levels / 255, np.append(HIGH, 1)
 
-    def ranges(*parts: float) -> np.ndarray:
+    def ranges(*parts: float | int) -> np.ndarray:
         return (2 * unit - 1) * np.repeat(parts, (3, 3, 1))
 
     right = ranges(1, TURN, 1)
@@ -213,7 +213,8 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 def _judge_malformed(texts: list[str], places: np.ndarray, record: Record) -> None:
     """Each malformed string raised a ValueError that names the place and the word, or how many words there are."""
     outcomes = array(record, "outcomes", (len(texts),), np.int64)
-    words = _texts(record.get("words", np.zeros(0, np.uint8)))
+    told = record.get("words", np.zeros(()))
+    words = _texts(told) if told.ndim == 1 and told.dtype == np.uint8 else []
     if len(words) != len(texts):
         raise NotYet("No usable output of the experiment 'words' came back.")
     if (outcomes == RETURNED).all():
@@ -227,8 +228,12 @@ def _judge_malformed(texts: list[str], places: np.ndarray, record: Record) -> No
             raise NotYet(f"{text!r} has {what}, and yet an action came back.", _why_not(split, place))
         if outcome == OTHER_ERROR:
             raise NotYet(f"{text!r} has {what}; that raises {message}, expected ValueError.", "Look before you compute.")
-    for text, place, message in zip(texts, places.tolist(), words, strict=True):
-        _judge_message(text, place, message)
+    said = [_numbers_said(text, message) for text, message in zip(texts, words, strict=True)]
+    placed = [(place, there) for place, there in zip(places.tolist(), said, strict=True) if place]
+    if all(str(place - 1) in there for place, there in placed) and not all(str(place) in there for place, there in placed):
+        raise NotYet("Places are counted from 0 in your messages.", "People count from 1: enumerate(words, 1).")
+    for text, place, message, there in zip(texts, places.tolist(), words, said, strict=True):
+        _judge_message(text, place, message, there)
 
 
 def _why_not(words: list[str], place: int) -> str:
@@ -243,9 +248,15 @@ def _why_not(words: list[str], place: int) -> str:
     return "Levels are 0 ... 255: no clipping, no wrapping around."
 
 
-def _judge_message(text: str, place: int, message: str) -> None:
+def _numbers_said(text: str, message: str) -> list[str]:
+    """The numbers that stand alone in a message, without those of the text that it quotes."""
+    rest = message.replace(text, "") if " " in text else message
+    return re.findall(r"(?<![\w.+-])[0-9]+(?!\w|\.[0-9])", rest)
+
+
+def _judge_message(text: str, place: int, message: str, said: list[str]) -> None:
     """The message helps: the place from 1 and the word, or the number of words."""
-    said, words = re.findall(r"(?<![\w.+-])[0-9]+(?![\w.])", message.replace(text, "")), text.split()
+    words = text.split()
     if not place:
         if words and str(len(words)) not in said:
             raise NotYet(
@@ -253,17 +264,13 @@ def _judge_message(text: str, place: int, message: str) -> None:
                 "Say what was expected and what came: expected 8 numbers, got ...",
             )
         return
-    if words[place - 1] not in message:
-        raise NotYet(
-            f"The message does not show the word that is wrong, {words[place - 1]!r}: {message!r:.120}",
-            "f'... {word!r} ...'",
-        )
+    word = words[place - 1]
+    if word not in message:
+        raise NotYet(f"The message does not show the word that is wrong, {word!r}: {message!r:.120}", "f'... {word!r} ...'")
     if str(place) not in said:
-        zero = str(place - 1) in said and place > 2
         raise NotYet(
-            f"{'Places are counted from 1' if zero else 'The message does not say where'}: {words[place - 1]!r} is number "
-            f"{place}, the message is {message!r:.120}",
-            "enumerate(words, 1) counts from 1." if zero else "Which of the eight numbers is it? enumerate(words, 1)",
+            f"The message does not say where: {word!r} is number {place}, the message is {message!r:.120}",
+            "Which of the eight numbers is it? enumerate(words, 1)",
         )
 
 

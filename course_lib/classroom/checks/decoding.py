@@ -70,7 +70,7 @@ def probe_decoding(name: str, loop: Any, case: Case) -> Record:
                 if isinstance(module, torch.nn.Linear):
                     rows[0] += inputs[0].numel() // inputs[0].shape[-1]
 
-            note = decoder.register_forward_pre_hook(_note(reads), with_kwargs=True)
+            note = decoder.register_forward_pre_hook(_note(reads, len(prompt)), with_kwargs=True)
             counting = register_module_forward_pre_hook(count)
             given = prompt.clone()
             try:
@@ -95,8 +95,11 @@ def _decoder(case: Case) -> Any:
     return decoder.train()
 
 
-def _note(reads: list) -> Callable:
-    """A hook that writes a line for every position read: [number of the call, train mode?, position, tokens of the rows]."""
+def _note(reads: list, B: int) -> Callable:
+    """A hook that writes a line for every position read: [number of the call, train mode?, position, tokens of the B rows].
+
+    Where a call reads fewer rows, -1 stands for the tokens of the others.
+    """
     calls = [0]
 
     def note(decoder: Any, inputs: tuple, options: dict) -> None:
@@ -104,7 +107,9 @@ def _note(reads: list) -> Callable:
         tokens, places = given["tokens"], given.get("positions")
         S = tokens.shape[-1]
         places = [-1] * S if places is None else places.expand(S).tolist() if places.ndim < 2 else places[0].tolist()
-        reads.extend([calls[0], decoder.training, place, *tokens[:, i].tolist()] for i, place in enumerate(places))
+        for i, place in enumerate(places):
+            column = tokens[:, i].tolist()[:B]
+            reads.append([calls[0], decoder.training, place, *column, *[-1] * (B - len(column))])
         calls[0] += 1
 
     return note
@@ -174,7 +179,7 @@ def _judge_tokens(case: Case, record: Record) -> None:
     """The right tokens, on a decoder without dropout."""
     prompt, steps = case["prompt"], int(case["steps"])
     tokens, again = (array(record, name, (len(prompt), steps), np.int64) for name in ("tokens", "again"))
-    log = _log(case, record)
+    log, _ = _log(case, record), array(record, "rows", (), np.int64)
     if log[:, 1].any():
         raise NotYet(
             "Dropout is on while the answer is written: numbers are dropped at random.",
@@ -192,6 +197,8 @@ def _judge_tokens(case: Case, record: Record) -> None:
         raise NotYet("Your first token is one too many: the others come one step late.", "Return what argmax chose.")
     if len(prompt) > 1 and np.array_equal(tokens[0], expected[0]) and (tokens == tokens[0]).all():
         raise NotYet("All rows get the answer of the first prompt.", "argmax(-1) of logits[:, -1] is one token per row.")
+    if len(prompt) == steps and np.array_equal(tokens, expected.T):
+        raise NotYet("Rows and steps are exchanged.", "One row for each prompt, one column for each step: (B, steps).")
     if not np.array_equal(tokens, again):
         raise NotYet("Two calls on the same prompt give two answers.", "Take the most likely token: nothing is drawn.")
     right = int((tokens == expected).all(0).cumprod().sum())
@@ -222,6 +229,8 @@ def judge_generate(case: Case, record: Record) -> None:
     prompt, steps, log = case["prompt"], int(case["steps"]), _log(case, record)
     row = np.concatenate([prompt, decode(_weights(case), prompt, steps)[0]], 1)  # (B, P + steps)
     P, needed = prompt.shape[1], prompt.shape[1] + steps - 1  # the last token need not be read
+    if (log[:, 3:] < 0).any():
+        raise NotYet("The rows were read in turn, one call each.", "A call reads all rows of the batch side by side.")
     times = np.array([(log[:, 2] == place).sum() for place in range(P + steps)])
     if (times[:needed] > 1).any():
         most = int(times.argmax())

@@ -15,7 +15,7 @@ HEADS, LAYERS = 2, 2
 def draw_weights(rng: np.random.Generator, vocabulary: int, width: int, room: int) -> Weights:
     """Random weights, float32, under the names of ``ToyDecoder``'s state."""
 
-    def normal(scale: float, *shape: int) -> np.ndarray:
+    def normal(scale: float | int, *shape: int) -> np.ndarray:
         return (scale * rng.normal(size=shape)).astype(np.float32)
 
     weights = {"embedding.weight": normal(1, vocabulary, width), "places.weight": normal(1, room, width)}

@@ -125,6 +125,8 @@ def _judge_rows(asked: list[dict], rows: np.ndarray, wrong: np.ndarray) -> None:
         raise NotYet("You count the new rows only.", "rows is the whole table: the text's tokens and the new ones.")
     if _matches(asked, rows, lambda **one: cost(**one)[0] + 2 * (one["layout"] != "per dimension")):
         raise NotYet("Only 'per dimension' has a start and an end token.", "Did the + 2 reach the other layouts too?")
+    if _matches(asked, rows, lambda **one: cost(**{**one, "bins": 256})[0]):
+        raise NotYet("You count 256 bins, whatever `bins` is.", "256 is RT-2's number; here it is an argument.")
     if layouts == {"extend"}:
         raise NotYet("'extend' appends one token for each bin, whatever the dimension.", "All dimensions share them.")
 
@@ -145,7 +147,7 @@ def _judge_added(asked: list[dict], added: np.ndarray, wrong: np.ndarray) -> Non
         raise NotYet("When the tables are tied, there is only one.", "Twice only if not tied.")
     if _matches(asked, added, lambda **one: cost(**one)[0] * one["width"] * (1 if one["tied"] else 2)):
         raise NotYet("This is the whole table.", "Only the rows that were not there before are added parameters.")
-    if _matches(asked, added, lambda **one: per_row(one) + (0 if one["tied"] else per_row(one) / max(one["width"], 1))):
+    if _matches(asked, added, lambda **one: cost(**one)[1] + (0 if one["tied"] else per_row(one) / one["width"])):
         raise NotYet("You count a bias for each new row of the output layer.", "These models have none there.")
 
 
