@@ -1,17 +1,16 @@
 """A toy decoder for the decoding exercises: real attention, real positions, real dropout, small enough to see through.
 
 It reads tokens and returns what may come next, with the keys and values it made on the way, so that a loop around it can
-remember them. ``taught_to_count`` trains one on chains of numbers. Lesson: day93_rt2/2_implementation.
+remember them. Lesson: day93_rt2/2_implementation.
 """
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from course_lib.attention import attend, prefix_lm_mask
+from course_lib.attention import attend
 
 Kept = list[tuple[Tensor, Tensor]]  # for each layer: keys and values (B, heads, S, D of a head) of the positions read
 
@@ -72,30 +71,3 @@ class ToyDecoder(nn.Module):
             h, made = layer(h, before, mask)
             kept.append(made)
         return self.head(self.norm(h)), kept
-
-
-def counting_rows(vocabulary: int, numbers: int) -> tuple[Int[Tensor, "N P"], Int[Tensor, "N A"]]:
-    """All prompts (start, step) and their answers: start + step, start + 2 step, ..., modulo the vocabulary."""
-    prompts = torch.cartesian_prod(torch.arange(vocabulary), torch.arange(1, vocabulary))
-    places = torch.arange(1, numbers + 1)
-    return prompts, (prompts[:, :1] + prompts[:, 1:] * places) % vocabulary
-
-
-def taught_to_count(numbers: int = 8, steps: int = 400, seed: int = 0) -> tuple[ToyDecoder, float]:
-    """A toy decoder that has learned ``counting_rows`` with teacher forcing and the prefix-LM mask, and its last loss."""
-    torch.manual_seed(seed)
-    decoder = ToyDecoder(vocabulary=13, width=64, heads=4, dropout=0.1)
-    prompts, answers = counting_rows(13, numbers)
-    rows, P = torch.cat((prompts, answers), 1), prompts.shape[1]
-    optimizer = torch.optim.AdamW(decoder.parameters(), lr=3e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
-    read, mask = torch.arange(rows.shape[1] - 1), prefix_lm_mask(P, numbers - 1)
-    loss = torch.tensor(0.0)
-    for _ in range(steps):
-        logits, _ = decoder(rows[:, :-1], read, mask=mask)
-        loss = F.cross_entropy(logits[:, P - 1 :].flatten(0, 1), answers.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return decoder, float(loss)

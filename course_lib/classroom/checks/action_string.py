@@ -14,7 +14,7 @@ from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Reco
 from course_lib.classroom.checks.evidence import array, number, numbers
 from course_lib.classroom.checks.functions import call
 
-LESSON = "notebooks/day93_rt2/2_implementation.ipynb, part Action strings"
+LESSON = "notebooks/day93_rt2/2_implementation.ipynb, part 1"
 TURN = np.pi / 2
 HIGH = np.array([1, 1, 1, TURN, TURN, TURN], np.float64)  # metres and radians; the lows are the same with a minus
 RETURNED, VALUE_ERROR, OTHER_ERROR = range(3)

@@ -12,7 +12,7 @@ from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Reco
 from course_lib.classroom.checks.evidence import array, numbers
 from course_lib.classroom.checks.functions import call
 
-LESSON = "notebooks/day93_rt2/1_theory.ipynb, part The first loss"
+LESSON = "notebooks/day93_rt2/1_theory.ipynb, part 5"
 IGNORED = -100  # torch's cross_entropy leaves such labels out
 WHICH = ("uniform", "frequencies", "places")
 

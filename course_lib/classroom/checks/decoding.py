@@ -16,7 +16,7 @@ from course_lib.classroom.checks.evidence import array, tensor
 from course_lib.classroom.checks.functions import call
 from course_lib.classroom.checks.plain_decoder import LAYERS, MISTAKES, decode, draw_weights
 
-LESSON = "notebooks/day93_rt2/2_implementation.ipynb, part Decoding"
+LESSON = "notebooks/day93_rt2/2_implementation.ipynb, parts 5 and 7"
 VOCABULARY, WIDTH, ROOM, DROPOUT = 24, 16, 32, 0.3
 LEAD = 3e-3  # a winning logit leads by this much: rounding in float32 (about 1e-5) changes no token
 LINEARS = 4 * LAYERS + 1  # nn.Linear layers that each position goes through once

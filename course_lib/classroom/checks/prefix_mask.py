@@ -1,7 +1,7 @@
 """The check of the mask exercise: who may look at whom in rows of [prompt, answer], with padding on either side.
 
 The oracle is the rule itself, written out for every pair of positions. The usual other masks are drawn as well, so that an
-answer that is one of them is told which. Lesson: day93_rt2/2_implementation.
+answer that is one of them is told which. Lesson: day93_rt2/1_theory.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Reco
 from course_lib.classroom.checks.evidence import array, tensor
 from course_lib.classroom.checks.functions import call
 
-LESSON = "notebooks/day93_rt2/2_implementation.ipynb, part One mask"
+LESSON = "notebooks/day93_rt2/1_theory.ipynb, part 3"
 BY_BATCH = "(B, S, S): answer[:, :, None] speaks of the query, answer[:, None, :] of the key."
 
 

@@ -13,7 +13,7 @@ from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Reco
 from course_lib.classroom.checks.evidence import array, number
 from course_lib.classroom.checks.functions import call, whole_number
 
-LESSON = "notebooks/day93_rt2/1_theory.ipynb, part Vocabulary"
+LESSON = "notebooks/day93_rt2/1_theory.ipynb, part 5"
 LAYOUTS = ("extend", "overwrite", "integers", "per dimension")  # the layouts of course_lib.action_vocabulary
 TOLERANCE = 1e-5  # relative; shares travel as float32
 NUMBERS = ("text_tokens", "dims", "bins", "width")
