@@ -42,6 +42,11 @@ def with_polyfit(sizes, successes, trials):
 
 
 @right
+def with_names_of_its_own(N, k, n):
+    return solved(*prepared(N, k, n))
+
+
+@right
 def with_sums(sizes, successes, trials):
     S = Sx = Sy = Sxx = Sxy = 0.0
     points = []

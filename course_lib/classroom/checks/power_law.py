@@ -14,6 +14,7 @@ from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Reco
 from course_lib.classroom.checks.slips import Slip, close, name_slip, parts, plain, seen
 
 LESSON = "notebooks/day92_rt1/3_experiments.ipynb, part 2: How does success grow with data?"
+GIVEN = ("sizes", "successes", "trials")
 NAMES = ("a", "b", "b_error", "chi2")
 ERROR = "error = (failures + 1/2) / (trials + 1), with failures = trials - successes."
 WEIGHTS = "Weigh each size with 1 / variance, variance = (1 - error) / (trials * error); numpy.polyfit wants the root of it."
@@ -56,9 +57,9 @@ def probe_law(fit_power_law: Any, case: Case) -> Record:
     """The four numbers that ``fit_power_law(sizes, successes, trials)`` returns."""
     if not callable(fit_power_law):
         raise NotYet(f"Expected the function, got a {type(fit_power_law).__name__}.", "Give the check the function itself.")
-    given = {name: value.copy() for name, value in case.items()}
-    found = parts(fit_power_law(**given), NAMES)
-    if any(not np.array_equal(given[name], case[name]) for name in case):
+    given = [case[name].copy() for name in GIVEN]
+    found = parts(fit_power_law(*given), NAMES)
+    if any(not np.array_equal(after, case[name]) for name, after in zip(GIVEN, given, strict=True)):
         raise NotYet("fit_power_law changes its inputs in place.", "Make new arrays: x = np.log(sizes / 100).")
     return {name: plain(value, (), name) for name, value in zip(NAMES, found, strict=True)}
 
