@@ -12,10 +12,12 @@ def accepted(exercise, answer, seeds=4):
         found = exercise.check(answer, seed, hidden=hidden)
         assert found.passed, found
     case = exercise.draw(np.random.default_rng(0), True)[0]
-    record = exercise.probe(answer, case)
-    for arrays in (case, record):
-        _, travelled = unpack(pack({}, arrays))
-        assert {k: v.dtype for k, v in travelled.items()} == {k: np.asarray(v).dtype for k, v in arrays.items()}
+    _, sent = unpack(pack({}, case))
+    record = exercise.probe(answer, sent)  # a case has travelled, too: its arrays come in another order
+    _, back = unpack(pack({}, record))
+    for before, after in ((case, sent), (record, back)):
+        assert {k: v.dtype for k, v in after.items()} == {k: np.asarray(v).dtype for k, v in before.items()}
+    assert exercise.verdict([case], [back], None).passed
 
 
 def rejected(exercise, answer, message, state="not yet", seeds=3):

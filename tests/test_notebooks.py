@@ -10,6 +10,7 @@ from course_lib.grading.notebooks import ROOT, read, sources
 pytest.importorskip("nbgrader")
 
 from course_lib.classroom.checks import EXERCISES
+from course_lib.grading.intake import read_submission, repair
 from course_lib.grading.release import make_exercise
 from course_lib.grading.sandbox import Sandbox, SandboxBroken
 from course_lib.grading.score import GROUPS, evaluate, is_automatic, label
@@ -49,6 +50,23 @@ def test_a_blank_exercise_scores_nothing_on_every_question(source):
         pytest.skip(str(reason))
     verdicts = evaluate(make_exercise(read(source)), sandbox)
     assert verdicts and {verdict.check.state for verdict in verdicts.values()} == {"not attempted"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOLUTIONS, ids=lambda path: path.parent.name)
+def test_the_solutions_handed_in_score_full_marks_on_every_question(source, tmp_path):
+    try:
+        sandbox = Sandbox()
+    except SandboxBroken as reason:
+        pytest.skip(str(reason))
+    solved, handed_in = {label(c): c.source for c in read(source).cells}, make_exercise(read(source))
+    for cell in handed_in.cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            cell.source = solved[label(cell)]
+    nbformat.write(handed_in, tmp_path / "exercises.ipynb")
+    cells = read_submission(tmp_path / "exercises.ipynb", tmp_path)
+    verdicts = evaluate(repair(cells, make_exercise(read(source))), sandbox)
+    assert verdicts and {name for name, verdict in verdicts.items() if not verdict.check.passed} == set()
 
 
 @pytest.mark.parametrize("source", SOLUTIONS, ids=lambda path: path.parent.name)

@@ -45,14 +45,14 @@ def probe_loss(co_fine_tuning_loss: Any, case: Case) -> Record:
     """The loss, and its gradient for the logits."""
     import torch  # noqa: PLC0415  (the judge, which shares this file, does without it)
 
-    given = {name: torch.from_numpy(value.copy()) for name, value in case.items()}
+    given = {name: torch.from_numpy(case[name].copy()) for name in ("logits", "tokens", "answer", "weights")}
     given["logits"].requires_grad_()
     with torch.enable_grad():
         loss = call("co_fine_tuning_loss", co_fine_tuning_loss, *given.values())
         tensor(loss, "The loss", (), "The result is one number for the whole batch: the weighted mean over the rows.")
         if loss.requires_grad:
             loss.backward()
-    if any(not np.array_equal(given[name].detach().numpy(), case[name]) for name in case):
+    if any(not np.array_equal(given[name].detach().numpy(), case[name]) for name in given):
         raise NotYet("An input is changed in place.", "The batch belongs to the caller: write into copies only.")
     grad = given["logits"].grad
     grad = torch.zeros_like(given["logits"]) if grad is None else grad

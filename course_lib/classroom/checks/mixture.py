@@ -34,8 +34,8 @@ def _amounts(rng: np.random.Generator, share: float | None = None, robot: int = 
 
 def probe_mixture(mixture: Any, case: Case) -> Record:
     """One call; the two numbers it returns."""
-    share, *counts = case.values()
-    found = call("mixture", mixture, float(share), *map(int, counts))
+    counts = (int(case[name]) for name in ("robot", "web", "robot_tokens", "web_tokens"))
+    found = call("mixture", mixture, float(case["share"]), *counts)
     return {"found": numbers(found, "mixture", 2, "return weight, token_share")}
 
 
