@@ -167,13 +167,12 @@ class AskRobot(LessonWidget):
         """The first, middle and last picture, and what was written at the first step."""
         first, last = self.answers[0], len(self.answers) - 1
         shown = sorted({0, last // 2, last})
-        figure, axes = plt.subplots(1, len(shown), figsize=(2.1 * len(shown), 2.3), squeeze=False)
+        figure, axes = plt.subplots(1, len(shown), figsize=(2.1 * len(shown), 2.35), squeeze=False, layout="constrained")
         plt.close(figure)
         for axis, step in zip(axes[0], shown, strict=True):
             axis.imshow(self.answers[step].image)
             axis.set_title(f"step {step}", fontsize=9)
             axis.set_axis_off()
-        figure.tight_layout(pad=0.3)
         alt = f"“{first.instruction}”. " + " ".join(f"Step {i}: {self.answers[i].scene}." for i in shown)
         said = " ".join(str(number.level) for number in first.numbers)
         caption = (
