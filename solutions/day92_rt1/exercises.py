@@ -205,6 +205,13 @@ TOKEN_LEARNER.check(TokenLearner, hidden=True)
 # are those of Exercise 1: the same function must pick the same things (no points, a few seconds).
 
 # %%
+import gymnasium
+
+from course_lib.classroom.recipes import DATA
+from course_lib.learn import load_checkpoint
+from course_lib.measure import rollout, success_rate
+from course_lib.rt1 import RT1
+
 if check_token_learner(TokenLearner).passed:
     policy = load_checkpoint(DATA / "rt1_tiny.safetensors", RT1, token_learner=TokenLearner)
     tables = gymnasium.make_vec("course_lib/Tabletop-v0", num_envs=25)
@@ -219,9 +226,9 @@ if check_token_learner(TokenLearner).passed:
 # Why normalise for the score and not for the sum? The score should ask *what* is in a cell, not how bright it is; but the
 # decoder should get the features as they are.
 #
-# RT-1 uses the tanh form of GELU and a LayerNorm epsilon of 1e-6; torch's defaults differ from that by less than a
-# thousandth, and the check takes both. The bias of the last layer moves nothing at all: it adds the same to the scores
-# of all places, and a softmax does not see that. Its gradient is zero for ever; it is one of the 34,376 all the same.
+# RT-1 uses the tanh form of GELU and a LayerNorm epsilon of 1e-6. With torch's defaults ordinary tokens differ by less
+# than a thousandth, and the check takes both. The bias of the last layer moves nothing at all: it adds the same to the
+# scores of all places, and a softmax does not see that. It is one of the 34,376 all the same.
 #
 # Common mistakes: `softmax(-1)`, which runs over the tokens; `x.reshape(B, H * W, C)`; sums of the normalised cells; a
 # sigmoid in place of the softmax (version 1.0); a division by the number of places after the softmax has made a mean
@@ -595,18 +602,25 @@ TOKEN_MEMORY.check(TokenMemory, hidden=True)
 # **Your memory at work**, with the trained policy: the same decision as from six whole frames, in less time (no points).
 
 # %%
+import statistics
 import time
 
 
 def milliseconds(work, runs=20):
-    work()  # once before, so that nothing is measured that happens only the first time
-    begin = time.perf_counter()
+    work()  # once before: the first time is never like the others
+    spans = []
     for _ in range(runs):
+        begin = time.perf_counter()
         work()
-    return 1000 * (time.perf_counter() - begin) / runs
+        spans.append(1000 * (time.perf_counter() - begin))
+    return statistics.median(spans)
 
 
 # %%
+from course_lib.classroom.recipes import DATA
+from course_lib.learn import load_checkpoint
+from course_lib.rt1 import RT1
+
 if check_token_memory(TokenMemory).passed:
     policy = load_checkpoint(DATA / "rt1_tiny.safetensors", RT1).eval()
     frames, z = torch.rand(6, 1, 3, 64, 64), nn.functional.normalize(torch.randn(1, 384), dim=-1)
