@@ -13,10 +13,17 @@
 # | [2 · Implementation](day92_rt1/2_implementation.ipynb) | 60 min | build FiLM, TokenLearner and action tokens, drive the robot with a sentence |
 # | [Exercises](../exercises/day92_rt1/exercises.ipynb) | 10 min | write FiLM yourself, with a check that tells you what is wrong |
 #
+# ## Day 93: RT-2
+#
+# | notebook | time | what you can do afterwards |
+# |---|---|---|
+# | [Exercises](../exercises/day93_rt2/exercises.ipynb) | 45 min | read RT-2's action strings, draw its mask, write with a cache, and test it with sentences of your own |
+#
 # ## How to work
 #
 # Run the cells from top to bottom with Shift + Enter. Each notebook begins with the time, the memory and the hardware it
-# needs. Change anything: the notebooks are yours, and `git checkout notebooks` brings the originals back.
+# needs. Change anything: the notebooks are yours, and `git checkout notebooks` brings the originals back. Do the exercises in
+# your own copies, in the folder `my_exercises`: `make lab` has put them there, and an update of the course never touches them.
 #
 # If this cell prints a line without an error, your installation works:
 

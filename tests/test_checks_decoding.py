@@ -58,7 +58,7 @@ def answer(decoder, row, P, steps):
         return []
     S = row.shape[-1]
     with torch.inference_mode():
-        logits, _ = decoder(tokens=row, positions=torch.arange(S)[None], mask=attention_mask(torch.arange(S) >= P))
+        logits, _ = decoder(tokens=row, positions=torch.arange(S), mask=attention_mask(torch.arange(S) >= P))
     token = int(logits[0, -1].softmax(-1).topk(1).indices)
     return [token, *answer(decoder, torch.tensor([row[0].tolist() + [token]]), P, steps - 1)]
 
