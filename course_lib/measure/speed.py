@@ -4,6 +4,7 @@
     python -m course_lib.measure.speed --preset tiny --out speed.csv
     python -m course_lib.measure.speed course_lib.rt1:RT1          only act() of one policy
     python -m course_lib.measure.speed my_file:make_runs           your own named callables
+    python -m course_lib.measure.lab                               the decoding-speed lab: RT-1 and RT-2, many sizes
 
 This room knows no model. What is timed is a name like ``my_file:make_runs``, looked up when the command runs: either a
 policy class with a ``config_class``, or a function ``make_runs(preset, device)`` that returns ``(runs, costs)``, see
