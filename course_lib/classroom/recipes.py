@@ -26,7 +26,7 @@ import torch
 
 import course_lib
 import course_lib.world
-from course_lib.classroom import web_training, world_card
+from course_lib.classroom import deployment, web_training, world_card
 from course_lib.datasets import Windows, record
 from course_lib.learn import Schedule, behaviour_clone, save_checkpoint
 from course_lib.learn.checkpoints import MANIFEST, sha256
@@ -152,7 +152,15 @@ def make_rt2_web() -> dict[str, Any]:
     return made
 
 
+def make_compression() -> dict[str, Any]:
+    """day93_compression.csv: bytes, logits, tokens, success and time of the policies in 8 and 4 bits, and pruned."""
+    made = deployment.make_compression(RUNS)
+    write_beside(DATA / deployment.TABLE, made.pop("table"))
+    return made
+
+
 RECIPES: dict[str, Callable[[], dict[str, Any]]] = {
+    "compression": make_compression,
     "instructions": make_instructions,
     "rt1_tiny": make_rt1_tiny,
     "rt1_speed": make_rt1_speed,
