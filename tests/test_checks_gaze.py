@@ -107,6 +107,12 @@ def tiled(maps, p, part, target):
     return (p.repeat(1, down, across) * target).sum((1, 2)) / (down * across)
 
 
+def smooth(maps, p, part, target):
+    large = F.interpolate(p[None], target.shape, mode="bilinear")[0]
+    return (large * target).sum((1, 2)) / large.sum((1, 2))
+
+
+mistaken_target("smooth edges", smooth)
 mistaken_target("do not sum to 1", lambda m, p, c, t: (m * c).sum((1, 2)))
 mistaken_target("divided by one sum", lambda m, p, c, t: (m / m.sum() * c).sum((1, 2)))
 mistaken_target("divided by its maximum", lambda m, p, c, t: (m / m.amax((1, 2), keepdim=True) * c).sum((1, 2)))

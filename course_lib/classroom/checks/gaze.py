@@ -95,7 +95,10 @@ def _slips_on_target(case: Case, maps: np.ndarray, part: np.ndarray) -> list[Sli
     flat = maps.reshape(len(maps), -1)
     down, right = target.shape[0] // part.shape[0], target.shape[1] // part.shape[1]
     tiled = np.tile(each, (1, down, right)) / (down * right)
+    smooth = _smooth(each, target.shape)
     slips = [
+        Slip((smooth * target).sum((1, 2)) / smooth.sum((1, 2)), "The map was enlarged with smooth edges (bilinear).",
+             "Pretty to look at, but attention leaks into the next cells: a cell shares its own evenly, mode='nearest'."),
         Slip((maps * part).sum((1, 2)), "The maps of v1.0 do not sum to 1, and these do not either.", EACH),
         Slip((maps / maps.sum() * part).sum((1, 2)), "All maps together were divided by one sum.", EACH),
         Slip((maps / maps.max((1, 2), keepdims=True) * part).sum((1, 2)), "Each map was divided by its maximum.", EACH),
@@ -115,6 +118,18 @@ def _slips_on_target(case: Case, maps: np.ndarray, part: np.ndarray) -> list[Sli
     if part.shape[0] == part.shape[1]:
         slips.append(Slip((each * part.T).sum((1, 2)), "Rows and columns are exchanged between map and picture."))
     return slips
+
+
+def _smooth(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Maps enlarged as torch's interpolate(mode="bilinear") does it."""
+    for axis, length in zip((1, 2), size, strict=True):
+        n = maps.shape[axis]
+        at = np.clip((np.arange(length) + 0.5) * n / length - 0.5, 0, n - 1)
+        before = at.astype(int)
+        part = (at - before).reshape([-1 if i == axis else 1 for i in range(3)])
+        after = np.minimum(before + 1, n - 1)
+        maps = maps.take(before, axis) * (1 - part) + maps.take(after, axis) * part
+    return maps
 
 
 def _slips_cells(maps: np.ndarray, each: np.ndarray, bits: np.ndarray) -> list[Slip]:
