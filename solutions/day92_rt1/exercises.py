@@ -878,8 +878,9 @@ POWER_LAW.check(fit_power_law, hidden=True)
 # %% [markdown]
 # **Your fit at work.** RT-1's data ablation (Table 7 of the paper): 22, 37, 51 and 100% of the data. The trials are
 # not printed; 14, 57, 52 and 76% are 3, 12, 11 and 16 of 21 unseen instructions, and 41, 47, 59 and 59% are 7, 8, 10
-# and 10 of 17 backgrounds, recovered from the rounding. With $N$ in per cent of the data, `a` is the error at all of
-# it. Below them are our own runs, as many as have been made: there $N$ counts episodes.
+# and 10 of 17 backgrounds, as the rounding gives away. (If each was tried several times, there were a multiple of
+# these trials, and the errors are smaller.) With $N$ in per cent of the data, `a` is the error at all of it. Below them
+# are our own runs, as many as have been made: there $N$ counts episodes.
 
 # %%
 from course_lib.classroom.experiments import rows as kept
@@ -1103,6 +1104,10 @@ MIXING.check(mixing, hidden=True)
 
 # %%
 from course_lib.classroom.experiments import decoding
+from course_lib.classroom.experiments import rows as kept
+from course_lib.classroom.recipes import DATA
+from course_lib.learn import load_checkpoint
+from course_lib.rt1 import RT1
 from course_lib.rt1.policy import sampling
 from course_lib.world.render import render
 from course_lib.world.scenes import two_mode
@@ -1200,7 +1205,8 @@ PAIRS.check(compare_pairs, hidden=True)
 # in for them.
 
 # %%
-from course_lib.classroom.experiments import language
+from course_lib.classroom.experiments import decoding, language
+from course_lib.classroom.experiments import rows as kept
 
 
 def outcomes(rows, setting, test):
@@ -1222,17 +1228,17 @@ for one, other, each in plans:
             print(f"   seed {seed}: {difference:+.1%} [{low:+.1%}, {high:+.1%}], p = {p:.2g}")
 
 # %% [markdown]
-# **In your own words** (4 points, marked by a person). A colleague writes: "FiLM is better than concatenation: 8
-# percentage points more in the same 400 scenes, 95% interval 3 to 13, p = 0.002, one seed, 2,500 steps each." Say
-# what the interval covers and what it leaves out; what the word "better" claims beyond the measurement; whether a
-# second colleague, who finds p = 0.2 with 40 scenes, contradicts the first; and which runs you would make next. Use
-# your own numbers where you have them.
+# **In your own words** (4 points, marked by a person). A colleague writes (with numbers made up for this question):
+# "FiLM is better than concatenation: 8 percentage points more in the same 400 scenes, 95% interval 3 to 13, p = 0.002,
+# one seed, 2,500 steps each." Say what the interval covers and what it leaves out; what the word "better" claims beyond
+# the measurement; whether a second colleague, who finds p = 0.2 with 40 scenes, contradicts the first; and which runs
+# you would make next. Use the numbers above where there are some.
 
 # %% [markdown] nbgrader={"grade_id": "pairs_words", "solution": true, "points": 4}
-# The interval covers the luck with the scenes: in other 400 scenes these two networks would differ by about 3 to 13
-# points. It leaves out the luck with the weights and with the training data, because there is one seed: another pair
-# of networks may differ by another amount. Our own decoders show how much that can be: the same comparison gives
-# other differences for other seeds.
+# The interval covers the luck with the scenes: over all such scenes the difference between *these two networks* is
+# plausibly 3 to 13 points. It leaves out the luck with the weights and with the training data, because there is one
+# seed: another pair of networks may differ by another amount. Our own decoders show how much that can be: 18 points with
+# one seed, 7 with the other, and the two intervals do not even meet.
 #
 # "Better" claims that it holds for trained networks in general, at any length of training. Both had the same 2,500
 # steps, so the difference may be one of *speed*: concatenation may get there later. Nor is it a claim about other
