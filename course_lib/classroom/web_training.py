@@ -30,9 +30,9 @@ def web_pictures(split: str = "train", **options: Any) -> WebPictures:
     return WebPictures(**{"batch": WEB_BATCH, "questions": WEB_QUESTIONS, "split": split, **options})
 
 
-def new_vlm() -> RT2:
+def new_vlm(seed: int = 0) -> RT2:
     """The tiny model before its first picture. Its actions are written in integer tokens, as RT-2-PaLI-X does."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return RT2.tiny(vocabulary())
 
 

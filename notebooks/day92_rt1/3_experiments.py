@@ -24,8 +24,9 @@ from course_lib.classroom.experiments.__main__ import EXPERIMENTS
 
 torch.manual_seed(0)
 DATA = Path("../../data")
-done = {name: rows.rows_of(module.runs()) for name, module in EXPERIMENTS.items()}
-for name, module in EXPERIMENTS.items():
+today = {name: m for name, m in EXPERIMENTS.items() if rows.day_of(m) == "day92"}
+done = {name: rows.rows_of(module.runs()) for name, module in today.items()}
+for name, module in today.items():
     print(
         f"{name:<11}{len(done[name]):>3} of {len(module.runs()):>2} runs in data/: {module.TITLE}"
     )

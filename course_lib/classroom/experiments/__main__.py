@@ -1,4 +1,4 @@
-"""The command of day 92's experiments: start, resume, keep.
+"""The command of the experiments of both days: start, resume, keep.
 
     python -m course_lib.classroom.experiments                         what there is, and how far it is
     python -m course_lib.classroom.experiments scaling                 do what is missing (resumes), then keep it
@@ -14,7 +14,17 @@ import argparse
 import sys
 from types import ModuleType
 
-from course_lib.classroom.experiments import attention, decoding, diversity, film_start, language, rows, scaling
+from course_lib.classroom.experiments import (
+    attention,
+    decoding,
+    diversity,
+    film_start,
+    language,
+    ratio,
+    rows,
+    scaling,
+    transfer,
+)  # fmt: skip
 from course_lib.classroom.recipes import current_commit, hardware
 from course_lib.learn.sweep import Run, SweepError, file_name, sweep
 
@@ -25,7 +35,10 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "film_start": film_start,
     "attention": attention,
     "diversity": diversity,
+    "transfer": transfer,
+    "ratio": ratio,
 }
+DAY_OF_WORK = {module.WORK: rows.day_of(module) for module in EXPERIMENTS.values()}
 
 
 def plan(names: list[str], seeds: int) -> list[tuple[str, list[Run]]]:
@@ -64,7 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for work, runs in plan([] if asked.keep else asked.names, asked.seeds):
             try:
-                sweep(work, runs, rows.folder(), workers=asked.workers, scheduler=asked.scheduler, about=about)
+                sweep(
+                    work, runs, rows.folder(DAY_OF_WORK[work]), workers=asked.workers, scheduler=asked.scheduler, about=about
+                )
             except SweepError as error:
                 failed = error
                 print(error, file=sys.stderr)

@@ -1,46 +1,58 @@
 """Rows of the experiments: a file per run while they are made, two kinds of files in data/ when they are kept.
 
-``data/day92_runs.jsonl`` holds every finished run as one line, nothing left out: a later session starts from it and does
-only what is missing. Each experiment's CSV is a view of it: settings and numbers, one line per run.
+``data/day92_runs.jsonl`` (and day 93's) holds every finished run as one line, nothing left out: a later session starts from
+it and does only what is missing. Each experiment's CSV is a view of it: settings and numbers, one line per run.
 """
 
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 from course_lib.classroom import recipes
 from course_lib.learn.checkpoints import MANIFEST
 from course_lib.learn.sweep import Run, file_name, finished, write_row
 
-STORE = "day92_runs.jsonl"
+DAYS = ("day92", "day93")
 WORDY = ("each", "skills", "failures")  # of a test's summary: too long for a table
 
 
-def folder():
+def day_of(experiment: Any) -> str:
+    """The day that an experiment (a module) belongs to: its ``DAY``, or day92."""
+    return getattr(experiment, "DAY", DAYS[0])
+
+
+def store(day: str = DAYS[0]) -> str:
+    """The file of a day's rows in data/."""
+    return f"{day}_runs.jsonl"
+
+
+def folder(day: str = DAYS[0]) -> Path:
     """The rows of this checkout, one file each; not committed."""
-    return recipes.RUNS / "day92"
+    return recipes.RUNS / day
 
 
-def stored() -> list[Run]:
+def stored(day: str = DAYS[0]) -> list[Run]:
     """The rows that were kept in data/."""
-    path = recipes.DATA / STORE
+    path = recipes.DATA / store(day)
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def restore() -> int:
     """Put kept rows where a sweep looks for them; returns how many there are."""
-    folder().mkdir(parents=True, exist_ok=True)
-    kept = stored()
-    for row in kept:
-        if not (folder() / file_name(row["run"])).exists():
-            write_row(row, folder())
-    return len(kept)
+    kept = {day: stored(day) for day in DAYS}
+    for day, rows in kept.items():
+        folder(day).mkdir(parents=True, exist_ok=True)
+        for row in rows:
+            if not (folder(day) / file_name(row["run"])).exists():
+                write_row(row, folder(day))
+    return sum(map(len, kept.values()))
 
 
 def rows_of(runs: list[Run]) -> list[Run]:
     """The kept rows of these runs, in their order; those that are not done yet are missing."""
-    kept = {file_name(row["run"]): row for row in stored()}
+    kept = {file_name(row["run"]): row for day in DAYS for row in stored(day)}
     return [kept[name] for name in map(file_name, runs) if name in kept]
 
 
@@ -49,19 +61,28 @@ def keep(experiments: dict[str, Any]) -> dict[str, str]:
 
     Returns for each experiment how far it is, in words.
     """
-    everything: dict[str, Run] = {file_name(row["run"]): row for row in stored()}
-    found = {name: finished(module.runs(), folder()) for name, module in experiments.items()}
-    everything |= {file_name(row["run"]): row for rows in found.values() for row in rows}
-    text = "".join(json.dumps(everything[name], sort_keys=True) + "\n" for name in sorted(everything))
-    said = {name: f"{len(rows)} of {len(experiments[name].runs())} runs done" for name, rows in found.items()}
-    if everything:
-        recipes.write_beside(recipes.DATA / STORE, text)
-        _describe(STORE, " ".join(experiments), list(everything.values()), f"{len(everything)} runs of day 92's experiments")
-    for name, rows in found.items():
-        if rows:
-            recipes.write_beside(recipes.DATA / f"day92_{name}.csv", table(rows))
-            _describe(f"day92_{name}.csv", name, rows, f"{experiments[name].TITLE}: {said[name]}")
+    said = {}
+    for day in DAYS:
+        some = {name: module for name, module in experiments.items() if day_of(module) == day}
+        found = {name: finished(module.runs(), folder(day)) for name, module in some.items()}
+        said |= {name: f"{len(rows)} of {len(some[name].runs())} runs done" for name, rows in found.items()}
+        _keep_all(day, found)
+        for name, rows in found.items():
+            if rows:
+                recipes.write_beside(recipes.DATA / f"{day}_{name}.csv", table(rows))
+                _describe(f"{day}_{name}.csv", name, rows, f"{some[name].TITLE}: {said[name]}")
     return said
+
+
+def _keep_all(day: str, found: dict[str, list[Run]]) -> None:
+    """Every row of a day, the ones kept before included."""
+    everything = {file_name(row["run"]): row for row in stored(day)}
+    everything |= {file_name(row["run"]): row for rows in found.values() for row in rows}
+    if everything:
+        text = "".join(json.dumps(everything[name], sort_keys=True) + "\n" for name in sorted(everything))
+        recipes.write_beside(recipes.DATA / store(day), text)
+        said = f"{len(everything)} runs of {day.replace('day', 'day ')}'s experiments"
+        _describe(store(day), " ".join(found), list(everything.values()), said)
 
 
 def _describe(file: str, names: str, rows: list[Run], result: str) -> None:
