@@ -99,7 +99,7 @@ def judge_loss(case: Case, record: Record) -> None:
             "For logits far apart softmax gives exact zeros, whose logarithm is -inf: use F.cross_entropy or log_softmax.",
         )
     if not same(loss, expected):
-        for value, message, hint in _wrong_losses(case):
+        for value, message, hint in [*_wrong_places(case), *_wrong_sums(case)]:
             if same(loss, value):
                 raise NotYet(message, hint)
         raise NotYet(f"For these rows the loss is {expected:.5g}, yours is {float(loss):.5g}.", MEAN)
@@ -112,29 +112,39 @@ def judge_loss(case: Case, record: Record) -> None:
         raise NotYet("The loss is right, but its gradient is not.", "Is a part of it computed without gradient?")
 
 
-def _wrong_losses(case: Case) -> list[tuple[float, str, str]]:
-    """What the usual mistakes would give: value, message, hint."""
+def _weighted(case: Case, rows: np.ndarray) -> float:
+    w = case["weights"].astype(np.float64)
+    return float((rows * w).sum() / w.sum())
+
+
+def _wrong_places(case: Case) -> list[tuple[float, str, str]]:
+    """What the usual mistakes of place would give: value, message, hint."""
+    answer = case["answer"]
+    later = np.arange(answer.shape[1]) > 0
+
+    def loss(ahead: int, mask: np.ndarray) -> float:
+        return _weighted(case, (each_loss(case, ahead) * mask).sum(1) / np.maximum(mask.sum(1), 1))
+
+    behind, everything = np.roll(answer, 1, 1) & later, np.ones_like(answer) & later
+    stays = "The mask stays behind: shift it with the tokens it marks."
+    return [
+        (loss(0, answer), "Each token is predicted from its own place: the model has already read it there.", SHIFT),
+        (loss(-1, answer), "The shift goes the wrong way: each token is predicted from the place after it.", SHIFT),
+        (loss(1, behind), stays, "answer[:, 1:]."),
+        (loss(1, everything), "Prompt and filling are trained too.", "Only where answer is True."),
+    ]
+
+
+def _wrong_sums(case: Case) -> list[tuple[float, str, str]]:
+    """What the usual mistakes of averaging would give."""
     each, answer, w = each_loss(case), case["answer"], case["weights"].astype(np.float64)
-    count, V = answer.sum(1), case["logits"].shape[-1]
-    mean = (each * answer).sum(1) / count
-
-    def weighted(rows: np.ndarray) -> float:
-        return float((rows * w).sum() / w.sum())
-
-    def rows(ahead: int, mask: np.ndarray = answer) -> np.ndarray:
-        return (each_loss(case, ahead) * mask).sum(1) / np.maximum(mask.sum(1), 1)
-
-    late = np.roll(answer, 1, 1) & (np.arange(answer.shape[1]) > 0)  # the mask one place too late
-    everything = np.ones_like(answer)
-    everything[:, 0] = False
+    mean = (each * answer).sum(1) / answer.sum(1)
+    heavy = answer * w[:, None]
     twice = each_loss({**case, "logits": np.exp(log_softmax(case["logits"]))})
     whole = "The sum of the losses is not divided by"
     return [
-        (weighted(rows(0)), "Each token is predicted from its own place: the model has already read it there.", SHIFT),
-        (weighted(rows(-1)), "The shift goes the wrong way: each token is predicted from the place after it.", SHIFT),
-        (weighted(rows(1, late)), "The mask stays behind: shift it with the tokens it marks.", "answer[:, 1:]."),
         (
-            float((each * answer * w[:, None]).sum() / (answer * w[:, None]).sum()),
+            float((each * heavy).sum() / heavy.sum()),
             "This is the mean over tokens: a long answer counts more than a short one.",
             MEAN,
         ),
@@ -142,18 +152,16 @@ def _wrong_losses(case: Case) -> list[tuple[float, str, str]]:
         (float(mean.mean()), "The weights of the rows are not used.", "A weighted mean: sum(weight * row) / sum(weight)."),
         (float((mean * w).sum()), f"{whole} the sum of the weights.", "Twice the weights would be twice the learning rate."),
         (float((mean * w).mean()), "You divide by the number of rows, not by the sum of the weights.", "A weighted mean."),
-        (weighted((each * answer).sum(1)), f"{whole} the length of each answer.", MEAN),
-        (weighted((each * answer).sum(1) / (answer.shape[1] - 1)), "You divide by the length of the row.", MEAN),
-        (weighted(rows(1, everything)), "Prompt and filling are trained too.", "Only where answer is True."),
-        (-weighted(mean), "The sign is wrong: a loss is minus the logarithm of the probability.", ""),
-        (weighted(mean) / np.log(2), "This is in bits: torch's cross-entropy uses the natural logarithm.", ""),
-        (weighted(mean) / np.log(V), "Divided by the logarithm of the vocabulary.", "Nothing is normalised here."),
+        (_weighted(case, (each * answer).sum(1)), f"{whole} the length of each answer.", MEAN),
+        (_weighted(case, (each * answer).sum(1) / (answer.shape[1] - 1)), "You divide by the length of the row.", MEAN),
+        (-_weighted(case, mean), "The sign is wrong: a loss is minus the logarithm of the probability.", ""),
+        (_weighted(case, mean) / np.log(2), "This is in bits: torch's cross-entropy uses the natural logarithm.", ""),
         (
-            weighted((twice * answer).sum(1) / count),
+            _weighted(case, (twice * answer).sum(1) / answer.sum(1)),
             "softmax is taken twice: F.cross_entropy expects logits, not probabilities.",
             "Give it the logits as they are.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 HINTS = (

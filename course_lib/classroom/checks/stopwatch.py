@@ -158,45 +158,37 @@ def _replay(case: Case, written: list[int]) -> list[list[float]]:
 
 def _name_times(seconds: np.ndarray, durations: list[list[float]], log: list[int], case: Case) -> None:
     """The usual wrong numbers that can be made of the right durations."""
-    warmup = int(case["warmup"])
-    measured = [d[warmup:] for d in durations]
+    warmup, measured = int(case["warmup"]), [d[int(case["warmup"]) :] for d in durations]
 
-    def each(of: Callable, what: list[list[float]] = measured) -> list[float]:
-        return [of(d) for d in what]
+    def found(of: Callable, what: list[list[float]] = measured) -> bool:
+        return same(seconds, [of(d) for d in what], 1e-4)
 
-    def equal(other: list[float]) -> bool:
-        return same(seconds, other, 1e-4)
-
-    many = len(measured[0]) > 1
-    wrong = [
-        (equal([1000 * x for x in each(np.median)]), "This is in milliseconds.", "clock() counts seconds; return seconds."),
-        (many and equal(each(np.sum)), "This is the time of all rounds together.", "One answer: the median of the rounds."),
-        (many and equal(each(np.mean)), "This is the mean of the rounds.", "One interruption moves it: take the median."),
-        (many and equal(each(np.min)), "This is the fastest round.", "The typical answer is the median."),
-        (many and equal(each(np.max)), "This is the slowest round.", "The typical answer is the median."),
+    many, one_token = len(measured[0]) > 1, seconds * case["counts"]
+    typical = "The typical answer is the median."
+    for wrong, message, hint in (
+        (found(lambda d: 1000 * np.median(d)), "This is in milliseconds.", "clock() counts seconds; return seconds."),
+        (many and found(np.sum), "This is the time of all rounds together.", "One answer: the median of the rounds."),
+        (many and found(np.mean), "This is the mean of the rounds.", f"One interruption moves it. {typical}"),
+        (many and found(np.min), "This is the fastest round.", typical),
+        (many and found(np.max), "This is the slowest round.", typical),
         (
-            warmup and equal(each(np.median, durations)),
+            warmup and found(np.median, durations),
             "The warm-up calls are among the measured ones.",
             "The first calls choose kernels and fill caches: call, but do not measure them.",
         ),
         (
-            equal([m / n for m, n in zip(each(np.median), case["counts"], strict=True)]),
+            same(one_token, [np.median(d) for d in measured]),
             "This is the time of one token: the whole answer was asked for.",
-            "Do not divide by n here: that the first token costs more than the others is what we want to see.",
+            "Do not divide by n: that the first token costs more than the others is what we want to see.",
         ),
+        (SYNC not in log, "sync() is never called: nobody waits for the accelerator.", LOOP),
         (
-            SYNC not in log,
-            "sync() is never called: nobody waits for the accelerator.",
-            LOOP,
-        ),
-        (
-            equal([float(case["launch"])] * len(measured)),
+            found(lambda d: float(case["launch"])),
             "This is the time in which write(n) returns, before anything is written.",
             "The accelerator works on after the call: sync() before the second clock().",
         ),
-    ]  # fmt: skip
-    for found, message, hint in wrong:
-        if found:
+    ):
+        if wrong:
             raise NotYet(message, hint)
 
 
