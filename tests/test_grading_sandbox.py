@@ -163,6 +163,23 @@ def test_a_checkout_below_tmp_is_still_seen_inside_the_walls(walls, monkeypatch,
     assert done.stdout == "seen", done.stderr
 
 
+def test_a_checkout_below_tmp_is_seen_by_every_answer_and_changed_by_none(walls, monkeypatch, tmp_path):
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside/here").write_text("seen")
+    place = tmp_path / "inside"
+    monkeypatch.setattr(sandbox, "_readable", lambda readable=sandbox._readable(): [*readable, str(place)])
+    with walls.open() as room:
+        for _ in range(2):
+            assert wins(room, f"wins = open('{place}/here').read() == 'seen'")
+            for change in (
+                f"open('{place}/here', 'w')",
+                f"open('{place}/new', 'w')",
+                f"__import__('os').remove('{place}/here')",
+            ):
+                assert not wins(room, f"wins = True\ntry:\n    {change}\nexcept OSError:\n    wins = False")
+            assert wins(room, f"wins = __import__('os').listdir('{tmp_path}') == ['inside']")
+
+
 def test_the_sandbox_opens_nothing_that_is_heavy_or_decides():
     program = "import sys, json, course_lib.grading.runner; print(json.dumps(list(sys.modules)))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)

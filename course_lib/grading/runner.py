@@ -92,7 +92,7 @@ def _learn(job: int, report: int, entering: int, order: dict, can_separate: bool
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     if can_separate:
-        walls.cover_rooms(order["scratch_mb"])
+        walls.cover_rooms(order["scratch_mb"], order["kept"])
     with os.fdopen(job, "rb") as file:
         block = file.read()
     walls.limit(order["memory_mb"], order["cpu_seconds"], order["file_mb"], order["processes"])

@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from course_lib.grading import edition, runner
+from course_lib.grading.walls import ROOMS
 
 MISSING = (
     "Grading needs {tools}, which is not here, to keep submitted code away from this machine. On Debian or Ubuntu: "
@@ -161,7 +162,8 @@ class Room:
             self._process = subprocess.Popen(
                 command, stdin=other, stdout=subprocess.DEVNULL, stderr=self._said, cwd=self._empty.name, env=PLAIN
             )
-        order = {**asdict(self.limits), "walls": not self.sandbox.unsafe, "modules": self.modules}
+        kept = [place for place in _readable() if any(Path(place).is_relative_to(room) for room in ROOMS)]
+        order = {**asdict(self.limits), "walls": not self.sandbox.unsafe, "modules": self.modules, "kept": kept}
         ready = self._exchange([json.dumps(order).encode()], [])
         if ready is None:
             self._fail("The sandbox does not start here.")

@@ -17,7 +17,7 @@ import struct
 ROOMS = ("/tmp", "/learner", "/dev/shm")  # where a learner's code may write: bubblewrap's, covered by fresh ones
 NEW = {"mount": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0x8000000, "user": 0x10000000, "pid": 0x20000000}
 NEW |= {"net": 0x40000000}  # CLONE_NEW...
-NOSUID_NODEV = 2 | 4
+NOSUID_NODEV, BIND = 2 | 4, 0x1000 | 0x4000  # of mount; a bind takes what is mounted below along, and stays read-only
 DUMPABLE, NO_NEW_PRIVILEGES, DROP_FROM_BOUNDING_SET, SECCOMP = 4, 38, 24, 22  # options of prctl
 
 # name: (x86_64, aarch64). More namespaces and mounts, other processes, kernel keys and programs: nothing an answer needs.
@@ -63,11 +63,19 @@ def separate() -> None:
     close_to_others()
 
 
-def cover_rooms(megabytes: int) -> None:
-    """Fresh empty folders in memory over those that an earlier question could have seen. Needs ``separate``."""
+def cover_rooms(megabytes: int, kept: list[str]) -> None:
+    """Fresh empty folders in memory over those that an earlier question could have seen. Needs ``separate``.
+
+    ``kept``: read-only places below them that have to stay (a checkout in /tmp, with its Python): shown again on top.
+    """
+    handles = {place: os.open(place, os.O_PATH) for place in kept}
     for room in ROOMS:
         about = f"size={megabytes}m,nr_inodes=10000,mode=1777".encode()
         _call("mount", b"tmpfs", room.encode(), b"tmpfs", ctypes.c_ulong(NOSUID_NODEV), about)
+    for place, handle in handles.items():
+        os.makedirs(place, 0o755)
+        _call("mount", f"/proc/self/fd/{handle}".encode(), place.encode(), None, ctypes.c_ulong(BIND), None)
+        os.close(handle)
     os.chdir("/learner")
 
 
