@@ -166,16 +166,13 @@ def test_a_checkout_below_tmp_is_still_seen_inside_the_walls(walls, monkeypatch,
 def test_a_checkout_below_tmp_is_seen_by_every_answer_and_changed_by_none(walls, monkeypatch, tmp_path):
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside/here").write_text("seen")
-    place = tmp_path / "inside"
-    monkeypatch.setattr(sandbox, "_readable", lambda readable=sandbox._readable(): [*readable, str(place)])
+    place, readable = tmp_path / "inside", sandbox._readable()
+    monkeypatch.setattr(sandbox, "_readable", lambda: [*readable, str(place)])
+    changes = [f"open('{place}/here', 'w')", f"open('{place}/new', 'w')", f"__import__('os').remove('{place}/here')"]
     with walls.open() as room:
         for _ in range(2):
             assert wins(room, f"wins = open('{place}/here').read() == 'seen'")
-            for change in (
-                f"open('{place}/here', 'w')",
-                f"open('{place}/new', 'w')",
-                f"__import__('os').remove('{place}/here')",
-            ):
+            for change in changes:
                 assert not wins(room, f"wins = True\ntry:\n    {change}\nexcept OSError:\n    wins = False")
             assert wins(room, f"wins = __import__('os').listdir('{tmp_path}') == ['inside']")
 
