@@ -112,7 +112,7 @@ def rope_figure(scores: Float[np.ndarray, "S S"], *, query: str = "query", key: 
     spread = max(float(np.ptp(np.diagonal(scores, d))) for d in range(1 - S, S))
     figure.set_label(
         f"A map of {S} by {S} scores, constant along its diagonals, and the same scores over the distance: one value "
-        f" for each of {2 * S - 1} distances, equal to within {spread:.0e}, from {scores.min():.2f} to {scores.max():.2f}."
+        f"for each of {2 * S - 1} distances, equal to within {spread:.0e}, from {scores.min():.2f} to {scores.max():.2f}."
     )
     return figure
 
@@ -120,7 +120,7 @@ def rope_figure(scores: Float[np.ndarray, "S S"], *, query: str = "query", key: 
 def forgetting_figure(runs: Mapping[str, Mapping[str, Sequence[Number]]], every: int) -> Figure:
     """Training runs that begin with the same model: per ability a panel, per run a line of its rate, every so many steps."""
     abilities = list(next(iter(runs.values())))
-    figure, axes = new_figure(9.2, 3.2, len(abilities), sharey=True)
+    figure, axes = new_figure(9.2, 3.5, len(abilities), sharey=True)
     said = []
     for axis, ability in zip(axes, abilities, strict=True):
         for (name, run), (colour, dash, marker) in zip(runs.items(), STYLES, strict=False):
@@ -131,7 +131,9 @@ def forgetting_figure(runs: Mapping[str, Mapping[str, Sequence[Number]]], every:
         axis.set(xlabel="steps of fine-tuning", ylim=(-5, 105))
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("right (%)")
-    axes[-1].legend(fontsize=8.5, frameon=False, loc="center right")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=8.5, frameon=False, ncols=len(runs), loc="outside lower center"
+    )
     figure.set_label(f"Lines over the steps of fine-tuning. {'. '.join(said)}.")
     return figure
 

@@ -5,7 +5,7 @@ const COLUMNS = 64;
 const CELL = 11;
 const FLOOR = -5; // powers of ten below the largest gradient that the colours tell apart
 const CIVIDIS = [[0, 34, 78], [64, 77, 107], [124, 123, 120], [188, 175, 111], [254, 232, 56]]; // for any kind of colour vision
-const KINDS = ["#cc79a7", "#888888", "#56b4e9", "#009e73", "#0072b2", "#f0f0f0", "#e69f00"]; // Okabe and Ito's
+const KINDS = ["#cc79a7", "#888888", "#56b4e9", "#009e73", "#0072b2", "#f0f0f0", "#f0e442"]; // Okabe and Ito's
 const PARTS = ["all", "said", "read", "asked", "heard"];
 
 const rgb = (colour) => `rgb(${colour.map(Math.round).join(",")})`;
@@ -16,6 +16,7 @@ function cividis(part) { // 0 ... 1
   return rgb(CIVIDIS[low].map((from, c) => from + (place - low) * (CIVIDIS[low + 1][c] - from)));
 }
 
+const corner = (row) => [(row % COLUMNS) * CELL, Math.floor(row / COLUMNS) * CELL];
 const short = (number) => (number === 0 ? "0" : number.toPrecision(2).replace(/e-0?/, "e−"));
 const times = (n) => (n === 1 ? "once" : n === 2 ? "twice" : `${n} times`);
 const rowsOf = (n) => (n === 1 ? "1 row" : `${n.toLocaleString("en")} rows`);
@@ -26,7 +27,7 @@ class Explorer extends Panel {
     this.root.setAttribute("aria-label", "Vocabulary explorer");
     this.header = model.get("header");
     this.readNumbers(model.get("numbers"));
-    Object.assign(this, { layout: 0, step: 0, colouring: 0 });
+    Object.assign(this, { layout: 0, step: 0, colouring: 0, pictures: {} });
     this.levels = model.get("text").split(" ").map(Number);
     this.row = this.ids()[0];
     const { layouts, steps } = this.header;
@@ -80,7 +81,7 @@ class Explorer extends Panel {
 
   makeSay() {
     const field = (name, size) => make("input", { type: "text", id: `${this.id}-${name}`, size, autocomplete: "off", spellcheck: "false" });
-    [this.text, this.tokenIds] = [field("text", 30), field("ids", 42)];
+    [this.text, this.tokenIds] = [field("text", 30), field("ids", 54)];
     const fromText = (at) => this.read(readText(this.text.value, this.header), at);
     const fromIds = (at) => this.read(readIds(this.tokenIds.value, this.header, this.now()), at);
     this.onEnter(this.text, fromText);
@@ -170,25 +171,33 @@ class Explorer extends Panel {
     return edge < 0 ? "new" : edge ? "end" : "start";
   }
 
-  paint(ids) {
+  // The table without marks; drawn once for each layout, step and colouring.
+  picture() {
+    const key = [this.layout, this.step, this.colouring].join();
+    if (this.pictures[key]) return this.pictures[key];
     const { size } = this.now();
-    const learning = this.learning[this.layout][this.step];
-    this.canvas.width = COLUMNS * CELL;
-    this.canvas.height = Math.ceil(size / COLUMNS) * CELL;
-    const context = this.canvas.getContext("2d");
-    const corner = (row) => [(row % COLUMNS) * CELL, Math.floor(row / COLUMNS) * CELL];
+    const { all, most } = this.learning[this.layout][this.step];
+    const canvas = make("canvas", { width: COLUMNS * CELL, height: Math.ceil(size / COLUMNS) * CELL });
+    const context = canvas.getContext("2d");
+    context.strokeStyle = "#888";
     for (let row = 0; row < size; row++) {
       const [x, y] = corner(row);
-      const part = learning.all[row] / learning.most;
-      if (this.colouring === 0 && part === 0) { // an empty frame: nothing is learned here
-        context.strokeStyle = "#888";
-        context.lineWidth = 1;
+      if (this.colouring === 0 && all[row] === 0) { // an empty frame: nothing is learned here
         context.strokeRect(x + 2.5, y + 2.5, CELL - 6, CELL - 6);
         continue;
       }
-      context.fillStyle = this.colouring ? KINDS[this.kind(row)] : cividis(1 - Math.log10(part) / FLOOR);
+      context.fillStyle = this.colouring ? KINDS[this.kind(row)] : cividis(1 - Math.log10(all[row] / most) / FLOOR);
       context.fillRect(x + 0.5, y + 0.5, CELL - 1, CELL - 1);
     }
+    return (this.pictures[key] = canvas);
+  }
+
+  paint(ids) {
+    const { size } = this.now();
+    const picture = this.picture();
+    Object.assign(this.canvas, { width: picture.width, height: picture.height });
+    const context = this.canvas.getContext("2d");
+    context.drawImage(picture, 0, 0);
     const frame = (row, outer, inner) => {
       const [x, y] = corner(row);
       for (const [colour, inset, width] of [[outer, -0.5, 1], [inner, 1, 2]]) {
@@ -217,6 +226,7 @@ class Explorer extends Panel {
 
   showAction(ids) {
     const { frame } = this.now();
+    const focused = this.sliders.indexOf(document.activeElement); // before the sliders move into new lines
     const line = (place, what, number, slider, id, means) => {
       const jump = this.button(String(id), (at) => this.show({ row: id }, at));
       jump.setAttribute("aria-label", `show row ${id}`);
@@ -235,7 +245,6 @@ class Explorer extends Panel {
       lines.unshift(line(0, "start", "", "", frame[0], ""));
       lines.push(line(lines.length, "end", "", "", frame[1], ""));
     }
-    const focused = this.sliders.indexOf(document.activeElement);
     this.body.replaceChildren(...lines);
     if (focused >= 0) this.sliders[focused].focus();
   }
