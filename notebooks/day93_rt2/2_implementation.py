@@ -448,7 +448,7 @@ gap = (logits - expected).abs().max().item()
 print(
     f"logits {tuple(logits.shape)}, largest difference {gap:.0e}, their spread {expected.std():.2f}"
 )
-assert gap < 1e-4
+assert gap < 1e-3
 
 # %% [markdown]
 # And against Hugging Face's PaliGemma, which knows no stem and lets pictures see the prompt, in our sizes: build yours so.
@@ -506,8 +506,8 @@ print("answer:", tokenizer.decode(slow[0]))
 
 # %% [markdown]
 # An untrained model babbles; what matters now is the work. Each of the eight steps looks at the picture again and sends all
-# 64 picture tokens and the prompt through the decoder again. But none of their keys and values changes: a token sees only
-# what is before it. So keep them.
+# 64 picture tokens, the prompt and the answer so far through the decoder again. But none of their keys and values changes:
+# the mask lets nothing look at what is written later. So keep them.
 
 
 # %%
@@ -830,7 +830,7 @@ def my_loss(policy, batch):
 
 with torch.no_grad():
     for batch in (asked, given):
-        assert torch.allclose(my_loss(rt2, batch), rt2.loss(batch), atol=1e-4)
+        assert torch.allclose(my_loss(rt2, batch), rt2.loss(batch), rtol=1e-3)
 print("equal on a web batch and on a robot batch")
 
 # %% [markdown]
@@ -866,7 +866,7 @@ def gradient(loss):
 
 
 web_alone, both = gradient(rt2.loss(asked)), gradient(rt2.loss(asked) + error)
-print("the robot's part changes the gradient:", not torch.equal(web_alone, both))
+print("the robot's part changes the gradient:", not torch.allclose(web_alone, both))
 
 # %% [markdown]
 # > **Spot it.** The same tutorial distils a large model with `softmax(logits).log()`. Three logits, one of them very low:
@@ -925,11 +925,10 @@ for part, (colour, dash, marker) in zip(("web", "robot"), STYLES, strict=False):
     losses = [history.losses[n] for n in steps]
     axis.plot(steps, losses, dash, marker=marker, ms=3, color=colour, label=part)
     words.append(f"{part} from {losses[0]:.1f} to {losses[-1]:.1f}")
+assert losses[-1] < losses[0], "The robot's loss did not fall."
 axis.set(xlabel="step", ylabel="loss (nats for each token)", ylim=(0, None))
 axis.legend(frameon=False)
-figure.set_label(
-    f"Two falling curves of the loss over {len(history.losses)} steps: {', '.join(words)}."
-)
+figure.set_label(f"Two curves of the loss over {len(history.losses)} steps: {', '.join(words)}.")
 show(figure)
 
 # %% [markdown]

@@ -113,5 +113,5 @@ def test_a_still_stands_in_where_no_kernel_runs(page, widget):
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     page.reload()
-    still.wait_for(state="visible")
+    still.wait_for(state="visible", timeout=120_000)  # JupyterLab loads again
     screenshot(page, "ask_robot_without_kernel")
