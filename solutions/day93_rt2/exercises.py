@@ -736,13 +736,14 @@ TIME_ANSWERS.check(time_answers, hidden=True)
 import time
 
 from course_lib.datasets.web import vocabulary
-from course_lib.rt2 import RT2, generate
+from course_lib.rt2 import RT2
+from course_lib.rt2 import generate as rt2_generate
 
 if check_time_answers(time_answers).passed and check_control_rate(control_rate).passed:
     vlm = RT2.tiny(vocabulary()).eval().vlm
     image, prompt = torch.rand(1, 3, 64, 64), torch.randint(9, 200, (1, 12))
     for cached in (True, False):
-        write = lambda n, cached=cached: generate(vlm, image, prompt, steps=n, cached=cached)
+        write = lambda n, cached=cached: rt2_generate(vlm, image, prompt, steps=n, cached=cached)
         seconds = time_answers(write, [1, 8], lambda: None, time.perf_counter, 1, 5)
         step, rate, most = control_rate(seconds[1], seconds[8], 8, hertz=3)
         print(f"{'with' if cached else 'without'} a cache: first token {1000 * seconds[1]:.0f} ms,")

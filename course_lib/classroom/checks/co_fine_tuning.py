@@ -13,7 +13,7 @@ from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Reco
 from course_lib.classroom.checks.evidence import array, same, tensor
 from course_lib.classroom.checks.functions import call
 
-LESSON = "notebooks/day93_rt2/1_theory.ipynb, part co-fine-tuning"
+LESSON = "notebooks/day93_rt2/1_theory.ipynb, part 6"
 SHIFT = "The logits at place l predict the token at place l + 1: logits[:, :-1] and tokens[:, 1:]."
 MEAN = "Sum each row's losses over its answer, divide by the number of its answer tokens, then weigh the rows."
 

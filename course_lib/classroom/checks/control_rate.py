@@ -1,6 +1,6 @@
 """The check of the exercise on Hz: from the times of one token and of a whole answer to what a robot gets.
 
-The oracle is arithmetic: an answer of n tokens takes first + (n - 1) * step. Lesson: day93_rt2/4_deployment.
+The oracle is arithmetic: an answer of n tokens takes first + (n - 1) * step. Lesson: day93_rt2/1_theory.
 """
 
 import math
@@ -12,7 +12,7 @@ from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Reco
 from course_lib.classroom.checks.evidence import array, numbers, same
 from course_lib.classroom.checks.functions import call, whole_number
 
-LESSON = "notebooks/day93_rt2/4_deployment.ipynb, part decoding speed"
+LESSON = "notebooks/day93_rt2/1_theory.ipynb, part 9"
 
 
 def draw_rate(rng: np.random.Generator, hidden: bool) -> list[Case]:

@@ -3,7 +3,7 @@
 A sentence is worth a test when the robot's data does not give its meaning away: its words for the target are not in it, it
 is no sentence of the data or of the course's own test sets, and only one thing on the table fits. The check holds what
 can be held by rule; whether a sentence means its target and nothing else is for a person (see the rubric).
-Lesson: day93_rt2/3_experiments.
+Lesson: day93_rt2/1_theory.
 """
 
 import difflib
@@ -16,7 +16,7 @@ import numpy as np
 from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Record
 from course_lib.classroom.checks.functions import call
 
-LESSON = "notebooks/day93_rt2/3_experiments.ipynb, part emergent skills"
+LESSON = "notebooks/day93_rt2/1_theory.ipynb, part 7"
 ROW = (
     '("use", "grab the thing to cut paper", "scissors", ["spoon", "apple", "cup"]): concept, sentence, target, other things.'
 )

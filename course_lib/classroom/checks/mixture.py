@@ -12,7 +12,7 @@ from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Reco
 from course_lib.classroom.checks.evidence import array, numbers, same
 from course_lib.classroom.checks.functions import call
 
-LESSON = "notebooks/day93_rt2/1_theory.ipynb, part co-fine-tuning"
+LESSON = "notebooks/day93_rt2/1_theory.ipynb, part 6"
 
 
 def draw_mixture(rng: np.random.Generator, hidden: bool) -> list[Case]:

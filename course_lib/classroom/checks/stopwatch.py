@@ -2,7 +2,7 @@
 
 No stopwatch: every duration is drawn and known. The accelerator works on after the call has returned, as a GPU does; its
 first answers are slow; a busy phase begins; now and then an answer takes many times longer. The oracle is the median of
-the drawn durations of the calls that the learner made. Lesson: day93_rt2/4_deployment.
+the drawn durations of the calls that the learner made. Lesson: day92_rt1/3_experiments.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Reco
 from course_lib.classroom.checks.evidence import array, numbers, same
 from course_lib.classroom.checks.functions import call
 
-LESSON = "notebooks/day93_rt2/4_deployment.ipynb, part decoding speed"
+LESSON = "notebooks/day92_rt1/3_experiments.ipynb, part 3: What a step costs"
 SYNC, CLOCK = 0, -1  # in the log; a positive number n is write(n)
 LOOP = "In each round, for each count: sync(), clock(), write(n), sync(), clock()."
 
