@@ -220,12 +220,12 @@ def test_right_cached_loops_of_every_style_pass_on_any_decoder(name):
 
 @pytest.mark.parametrize("name", WRONG_PLAIN)
 def test_a_wrong_loop_is_told_its_own_mistake(name):
-    assert_told(PREDICT, *WRONG_PLAIN[name], seeds=(0, 1))
+    assert_told(PREDICT, *WRONG_PLAIN[name], seeds=(0,))
 
 
 @pytest.mark.parametrize("name", WRONG_CACHED)
 def test_a_wrong_cached_loop_is_told_its_own_mistake(name):
-    assert_told(GENERATE, *WRONG_CACHED[name], seeds=(0, 1))
+    assert_told(GENERATE, *WRONG_CACHED[name], seeds=(0,))
 
 
 def test_no_two_mistakes_share_a_message():

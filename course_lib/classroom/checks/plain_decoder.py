@@ -15,10 +15,7 @@ HEADS, LAYERS = 2, 2
 def draw_weights(rng: np.random.Generator, vocabulary: int, width: int, room: int) -> Weights:
     """Random weights, float32, under the names of ``ToyDecoder``'s state."""
 
-    def normal(scale: float | int, *shape: int) -> np.ndarray:
-        return (scale * rng.normal(size=shape)).astype(np.float32)
-
-    weights = {"embedding.weight": normal(1, vocabulary, width), "places.weight": normal(1, room, width)}
+    weights = {"embedding.weight": _normal(rng, vocabulary, width), "places.weight": _normal(rng, room, width)}
     linear = {"head": (vocabulary, width)}
     norms = ["norm"]
     for i in range(LAYERS):
@@ -26,35 +23,44 @@ def draw_weights(rng: np.random.Generator, vocabulary: int, width: int, room: in
         linear |= {f"layers.{i}.up": (2 * width, width), f"layers.{i}.down": (width, 2 * width)}
         norms += [f"layers.{i}.before_attention", f"layers.{i}.before_mlp"]
     for name, (outputs, inputs) in linear.items():
-        weights |= {f"{name}.weight": normal(2 / inputs**0.5, outputs, inputs), f"{name}.bias": normal(0.1, outputs)}
+        weights[f"{name}.weight"] = _normal(rng, outputs, inputs) * np.float32(2 / inputs**0.5)
+        weights[f"{name}.bias"] = _normal(rng, outputs) * np.float32(0.1)
     for name in norms:
         weights |= {f"{name}.weight": np.ones(width, np.float32), f"{name}.bias": np.zeros(width, np.float32)}
     return weights
 
 
+def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def _linear(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
+    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+
+def _norm(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
 def logits(weights: Weights, tokens: np.ndarray, positions: np.ndarray | None, mask: np.ndarray) -> np.ndarray:
     """(B, S, V) after each of the tokens (B, S); ``mask`` is bool (S, S)."""
-
-    def linear(name: str, x: np.ndarray) -> np.ndarray:
-        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-
-    def norm(name: str, x: np.ndarray) -> np.ndarray:
-        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
-        return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     B, S = tokens.shape
     h = weights["embedding.weight"][tokens].astype(np.float64)
     if positions is not None:
         h = h + weights["places.weight"][positions]
     for i in range(LAYERS):
-        made = linear(f"layers.{i}.query_key_value", norm(f"layers.{i}.before_attention", h))
+        layer = f"layers.{i}"
+        made = _linear(weights, f"{layer}.query_key_value", _norm(weights, f"{layer}.before_attention", h))
         query, key, value = made.reshape(B, S, 3, HEADS, -1).transpose(2, 0, 3, 1, 4)  # (B, heads, S, D of a head)
         scores = np.where(mask, query @ key.swapaxes(-1, -2) / query.shape[-1] ** 0.5, -np.inf)
         weight = np.exp(scores - scores.max(-1, keepdims=True))
         seen = (weight / weight.sum(-1, keepdims=True)) @ value
-        h = h + linear(f"layers.{i}.out", seen.swapaxes(1, 2).reshape(B, S, -1))
-        h = h + linear(f"layers.{i}.down", np.maximum(linear(f"layers.{i}.up", norm(f"layers.{i}.before_mlp", h)), 0))
-    return linear("head", norm("norm", h))
+        h = h + _linear(weights, f"{layer}.out", seen.swapaxes(1, 2).reshape(B, S, -1))
+        up = np.maximum(_linear(weights, f"{layer}.up", _norm(weights, f"{layer}.before_mlp", h)), 0)
+        h = h + _linear(weights, f"{layer}.down", up)
+    return _linear(weights, "head", _norm(weights, "norm", h))
 
 
 def prefix_lm(P: int, S: int) -> np.ndarray:
