@@ -89,8 +89,7 @@ def behaviour_clone(
             _steps(policy, optimizer, batches, schedule, history, resume, save_every, progress, on_step, team)
             history.finished = True
         except KeyboardInterrupt:
-            kept = f"saved in {resume}" if resume else "the policy keeps what it learned"
-            kept = "go on from the last save" if team is not None else kept
+            kept = f"{'last ' if team else ''}saved in {resume}" if resume else "the policy keeps what it learned"
             tqdm.write(f"Interrupted after step {len(history.losses)}: {kept}.")
         finally:
             history.seconds = time.perf_counter() - began

@@ -5,18 +5,15 @@ other words are left out, as its decoding on a robot's prompt does.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from course_lib.rt2.policy import RT2
 
-
-def action_logits(policy: "RT2", batch: Mapping[str, Any]) -> tuple[Float[Tensor, "B A V"], Int[Tensor, "B A"]]:
-    """Logits and true bins of a robot batch (see ``rt2.batches``), in the order of the action space.
+def action_logits(policy: Any, batch: Mapping[str, Any]) -> tuple[Float[Tensor, "B A V"], Int[Tensor, "B A"]]:
+    """Logits and true bins of a robot batch (see ``rt2.batches``), in the order of the action space. ``policy`` is an RT2.
 
     -inf stands at bins that a number does not have (a class has few); a number that RT-2 does not write rests for sure.
     Raises ValueError for another kind of batch, and for several instructions per picture.
