@@ -137,7 +137,7 @@ BACKS = {
     "BackToParts": (lambda s, t: t / (s.bins - 1), "decode gives parts of the range"),
     "BackBackwards": (lambda s, t: s.high - t / (s.bins - 1) * (s.high - s.low), "decode runs backwards"),
     "BackWhole": (lambda s, t: (s.low + t * (s.high - s.low) / (s.bins - 1)).long(), "numbers with decimals"),
-    "BackCut": (lambda s, t: s.low + t // (s.bins - 1) * (s.high - s.low), "The decoded number of number"),
+    "BackCut": (lambda s, t: s.low + t // (s.bins - 1) * (s.high - s.low), "What decode makes of number"),
     "BackNothing": (lambda s, t: None, "decode returns nothing"),
     "BackAsList": (lambda s, t: t.tolist(), "decode should return a tensor"),
 }
@@ -158,7 +158,7 @@ for name, (largest, message) in ERRORS.items():
     wrong(message)(type(name, (Textbook,), {"largest_error_mm": largest}))
 
 
-@wrong("an integer cannot hold them")
+@wrong("no integer can hold an infinity")
 class ClampsTooLate(Textbook):
     def encode(self, action):
         level = (action - self.low) / (self.high - self.low) * (self.bins - 1)

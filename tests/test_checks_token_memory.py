@@ -112,7 +112,7 @@ STEPS = {  # name: (what step makes of all that is kept, message)
     "Nan": (lambda self, kept: torch.stack(kept, 1) / 0 * 0, "NaN or infinite"),
     "Filled": (
         lambda self, kept: torch.stack([kept[0]] * (self.history - len(kept)) + kept, 1),
-        "The window is not filled up",
+        "the window is not filled up",
     ),
 }
 for name, (make, message) in STEPS.items():
@@ -124,7 +124,7 @@ for name, (make, message) in STEPS.items():
     wrong(message)(type(name, (Textbook,), {"step": step}))
 
 
-@wrong("has been called 3 times")
+@wrong("The trunk is called too often")
 class Recomputes(Textbook):
     """Keeps the frames, and sends them all through the trunk at each step."""
 
@@ -153,7 +153,7 @@ class EncodesTwice(Textbook):
         return window
 
 
-@wrong("has been called only 1 times")
+@wrong("The trunk is not called for every frame")
 class FirstFrameOnly(Textbook):
     def step(self, frame, z):
         if not self.kept:
@@ -199,7 +199,7 @@ class KeepsAll(Textbook):
         return torch.stack(self.kept[-self.history :], dim=1)
 
 
-@wrong("After 6 frames step should return")
+@wrong("With frame 5 (counted from 0) step should return")
 class OneTooFew(Textbook):
     def step(self, frame, z):
         self.kept = [*self.kept, self.image_tokens(frame, z)][-max(self.history - 1, 1) :]

@@ -262,7 +262,7 @@ class DetachedHidden(Textbook):
         return self.output(self.gelu(h))
 
 
-@wrong("The tokens: entry")
+@wrong("should be")
 class Temperature(Textbook):
     def maps(self, scores):
         return (scores / math.e).softmax(1)

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Record
-from course_lib.classroom.checks.evidence import array, number
-from course_lib.classroom.checks.slips import Slip, name_slip, seen
+from course_lib.classroom.checks.evidence import array, finite, number
+from course_lib.classroom.checks.slips import Slip, name_slip
 
 LESSON = "notebooks/day92_rt1/2_implementation.ipynb, part Actions become tokens"
 WAYS = ("nearest", "floor")
 BORDER = 1e-3  # of a level: so near to the border of two, float32 may fall on either side
-LEVEL = "level = (action.clamp(low, high) - low) / (high - low) * (bins - 1), then round or floor, then .long()."
-BACK = "low + tokens / (bins - 1) * (high - low): token 0 is low, token bins - 1 is high."
+LEVEL = "Where in the range is the number, from 0 to 1? Times how many steps? Then round or cut off; the integer comes last."
+BACK = "decode undoes encode: token 0 is low, token bins - 1 is high, the others at equal steps between."
 STEP = "One step is (high - low) / (bins - 1). How far from the next level can a number be, rounded? Cut off? 1 m = 1000 mm."
 STRAY = "Bring every number into the range before it becomes an integer: action.clamp(low, high)."
 
@@ -151,8 +151,8 @@ def judge_bins(case: Case, record: Record) -> None:
                 f"a bit above, a bit below, far above, far below gave {found['beyond'].tolist()}.", STRAY)  # fmt: skip
         if found["infinite"][1] != 0 or found["infinite"][0] not in (last, found["ends"][1]):
             raise NotYet(
-                f"+infinity and -infinity became the tokens {found['infinite'].tolist()}: an integer cannot hold them, "
-                "and what .long() makes of them is no one's wish.", STRAY)  # fmt: skip
+                f"+infinity and -infinity became the tokens {found['infinite'].tolist()}: no integer "
+                "can hold an infinity, so .long() makes anything of it.", STRAY)  # fmt: skip
     _judge_back(case, record, (low, high, bins))
     for way in WAYS:
         refused, token = array(record, f"nan_{way}", (2,), np.int64)
@@ -165,7 +165,7 @@ def judge_bins(case: Case, record: Record) -> None:
     for way, right in zip(WAYS, (step / 2, step), strict=True):
         name_slip(
             f'The largest error for "{way}", in mm,',
-            seen(record, f"error_{way}"),
+            finite(record, f"error_{way}", (), "largest_error_mm() gives"),
             right,
             _error_slips(way, step, bins),
             STEP,
@@ -232,8 +232,8 @@ def _judge_back(case: Case, record: Record, spec: tuple[float, float, int]) -> N
         Slip(high - tokens / (bins - 1) * width, "decode runs backwards: token 0 becomes high.", BACK),
     ]
     for way in WAYS:
-        got = seen(record, f"decoded_{way}", tokens.shape)
-        name_slip("The decoded number", got.ravel(), (low + tokens / (bins - 1) * width).ravel(), _flat(slips), BACK)
+        got = finite(record, f"decoded_{way}", tokens.shape, "decode gives")
+        name_slip("What decode makes", got.ravel(), (low + tokens / (bins - 1) * width).ravel(), _flat(slips), BACK)
 
 
 def _flat(slips: list[Slip]) -> list[Slip]:

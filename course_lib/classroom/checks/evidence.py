@@ -62,6 +62,14 @@ def array(record: Record, name: str, shape: tuple[int, ...], kind: type = np.flo
     return value.astype(np.float64) if value.dtype.kind == "f" else value
 
 
+def finite(record: Record, name: str, shape: tuple[int, ...], what: str, hint: str = "") -> np.ndarray:
+    """``array`` of floats without NaN and infinities; ``what`` names them to the learner."""
+    value = array(record, name, shape)
+    if not np.isfinite(value).all():
+        raise NotYet(f"{what} NaN or infinite numbers.", hint or "Is there a division, a logarithm or an exponential?")
+    return value
+
+
 def same(a: Any, b: Any, tolerance: float = 1e-4) -> bool:
     """Equal up to ``tolerance`` of the largest number of ``b``; never for NaN."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)

@@ -88,21 +88,21 @@ def _mistake(right: int, got: int, exact: int, picture: str, apart: float) -> tu
     if right == 1 and got == 2:
         return f"{said}; these tokens are nearly alike, but they also add up to all cells.", f"Ask first who adds up. {SUMS}"
     if right == 1 and exact == 1:
-        return f"{said} of tokens that add up to the cells but for rounding: no two sums of floats are equal by ==.", SUMS
+        return f"{said} of tokens that add up to the cells but for rounding: sums of floats are rarely equal by ==.", SUMS
     if right == 1:
         return f"{said} of tokens that add up to the sum of all cells: they compete.", SUMS
     if got == 1:
         return f"{said} of tokens that do not add up to the cells.", SUMS
     where = {
-        "bright picture": "In a bright picture all means look alike: take the brightness off before you compare.",
-        "flat picture": "A picture with little contrast has small differences everywhere: compare with the cells' own.",
-        "glaring picture": "A picture with much contrast has large differences everywhere: compare with the cells' own.",
+        "bright picture": "In a bright picture all means look alike: take the brightness off before you compare. ",
+        "flat picture": "A picture with little contrast has small differences everywhere: compare with the cells' own. ",
+        "glaring picture": "A picture with much contrast has large differences everywhere: compare with the cells' own. ",
     }.get(picture, "")
     if right == 2:
         return f"{said} of tokens that are all the plain mean of a {picture}'s cells ({apart:.1%} of their spread apart).", (
-            f"{where} {SPREAD}"
+            f"{where}{SPREAD}"
         )
-    return f"{said} of tokens that lie {apart:.0%} of the cells' spread from the mean of a {picture}.", f"{where} {SPREAD}"
+    return f"{said} of tokens that lie {apart:.0%} of the cells' spread from the mean of a {picture}.", f"{where}{SPREAD}"
 
 
 HINTS = (

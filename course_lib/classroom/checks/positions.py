@@ -69,7 +69,7 @@ def judge_positions(case: Case, record: Record) -> None:
     if np.isneginf(mask).any() or (mask < -100).any():
         raise NotYet(
             "This mask is made to be added to the scores (0 and -infinity).",
-            "Asked is True where i may look at j, else False.",
+            "Make it bool: True where i may look at j.",
         )
     if not np.isin(mask, (0, 1)).all():
         raise NotYet("A mask has two kinds of entries, True and False.", ROWS)

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Record
+from course_lib.classroom.checks.evidence import finite
 from course_lib.classroom.checks.layers import LAYER_HINTS, build, check_registered
-from course_lib.classroom.checks.slips import Slip, close, name_slip, seen
+from course_lib.classroom.checks.slips import Slip, close
 
 LESSON = "notebooks/day92_rt1/2_implementation.ipynb, part TokenLearner"
 # Not "output_bias": a softmax does not see what all places share, so it moves nothing and gets no gradient.
 LEARNING = ("gain", "offset", "hidden_weight", "hidden_bias", "output_weight")
-PLACES = "One map per token over all H * W places, summing to 1: with scores (B, H*W, K) that is scores.softmax(1)."
+PLACES = "Each token has a map of its own, whose weights sum to 1 over all H * W places: which axis of the scores is that?"
 CELLS = "x.flatten(2).transpose(1, 2) is (B, H*W, C): a row of cells. A reshape or view does not exchange axes."
 LAYERS = "nn.LayerNorm(channels), nn.Linear(channels, hidden), nn.Linear(hidden, tokens): 34,376 numbers for (512, 8, 64)."
 
@@ -151,20 +152,30 @@ def _run(layer: Callable, x: Any, K: int) -> Any:
 def judge_token_learner(case: Case, record: Record) -> None:
     """Raise ``NotYet`` for the first mistake that the record shows."""
     shape = case["weight"].shape
-    y, again = seen(record, "y", shape), seen(record, "again", shape)
+    y, again = (finite(record, name, shape, "The tokens have") for name in ("y", "again"))
     if not close(again, y):
         raise NotYet("Two calls with the same input give two answers.", "TokenLearner has no dropout and no noise.")
-    cells = _cells(case["x"])
-    name_slip(
-        "The tokens: entry", y.ravel(), _tokens(cells, _softmax(_scores(cells, case), 1)).ravel(), _slips(case), PLACES
-    )
+    _name_slip(case, y)
     for name in ("x", *LEARNING):
-        gradient = seen(record, f"{name}_grad", case[name].shape)
+        gradient = finite(record, f"{name}_grad", case[name].shape, f"The gradient of {name} has")
         if case["x"].size < 10_000 and not _is_gradient(case, name, gradient):
             raise NotYet(
                 f"No (or a wrong) gradient reaches {'x' if name == 'x' else 'the ' + name.replace('_', ' layer ')}.",
                 "Something cuts the graph: torch.no_grad(), .detach(), .data, .item() or a copy through NumPy.",
             )
+
+
+def _name_slip(case: Case, y: np.ndarray) -> None:
+    """Raise NotYet unless the tokens are right: with the first mistake that would give the same, else with a number."""
+    cells = _cells(case["x"])
+    right = _tokens(cells, _softmax(_scores(cells, case), 1))
+    if close(y, right):
+        return
+    for slip in _slips(case):
+        if close(y, slip.value) and not close(slip.value, right):
+            raise NotYet(slip.mistake, slip.hint)
+    b, k, c = np.unravel_index(np.argmax(np.abs(y - right)), y.shape)
+    raise NotYet(f"In token {k} of image {b}, channel {c} should be {right[b, k, c]:.4g}, got {y[b, k, c]:.4g}.", PLACES)
 
 
 def _cells(x: np.ndarray) -> np.ndarray:
@@ -229,10 +240,10 @@ def _slips(case: Case) -> Iterator[Slip]:
         (_softmax(_scores(cells, case, norm=lambda c, _: c), 1), "The cells are scored without LayerNorm.", own),
     )  # fmt: skip
     for weights, mistake, hint in given:
-        yield Slip(_tokens(cells, weights).ravel(), mistake, hint)
-    yield Slip(_tokens(_norm(cells, case), maps).ravel(), "The tokens are sums of the *normalised* cells.", own)
-    yield Slip(_tokens(viewed, _softmax(_scores(viewed, case), 1)).ravel(), "Channels and places are mixed up.", CELLS)
-    yield Slip(_tokens(cells, _softmax(_scores(viewed, case), 1)).ravel(), "The scored cells are mixed up.", CELLS)
+        yield Slip(_tokens(cells, weights), mistake, hint)
+    yield Slip(_tokens(_norm(cells, case), maps), "The tokens are sums of the *normalised* cells.", own)
+    yield Slip(_tokens(viewed, _softmax(_scores(viewed, case), 1)), "Channels and places are mixed up.", CELLS)
+    yield Slip(_tokens(cells, _softmax(_scores(viewed, case), 1)), "The scored cells are mixed up.", CELLS)
 
 
 def _is_gradient(case: Case, name: str, gradient: np.ndarray) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Record
-from course_lib.classroom.checks.evidence import array
-from course_lib.classroom.checks.slips import Slip, close, seen
+from course_lib.classroom.checks.evidence import array, finite
+from course_lib.classroom.checks.slips import Slip, close
 
 LESSON = "notebooks/day92_rt1/2_implementation.ipynb, part Your layers in a trained policy"
 SHAPE = "Stack on a new axis for time: N robots, t frames, K tokens, D numbers."
@@ -120,14 +120,16 @@ def _tokens(tokens: Any, case: Case, step: int) -> Any:
                 "reset() does not forget: frames of the episode before are still there.", "reset empties the memory."
             )
         if got[1] <= history:
-            seen_so_far = f"After {step + 1} frames step gives {got[1]} of them."
-            raise NotYet(f"{seen_so_far} The window is not filled up: it grows.", "At the first step t is 1.")
+            count = f"Step {step} (counted from 0) gives {got[1]} frames, but only {step + 1} came so far"
+            raise NotYet(f"{count}: the window is not filled up, it grows.", "At the first step t is 1.")
         raise NotYet(f"Step {step} gives {got[1]} frames; a history of {history} has room for no more.", WINDOW)
     if got == (shape[1], shape[0], *shape[2:]):
         raise NotYet("Robots and time are exchanged: the tokens are (t, N, K, D).", "torch.stack(list, dim=1)")
     if len(got) == 3:
         raise NotYet(f"The axis of time is missing: (N, t, K, D) has four axes, got {got}.", SHAPE)
-    raise NotYet(f"After {step + 1} frames step should return (N, t, K, D) = {shape}, got {got}.", f"{SHAPE} {WINDOW}")
+    raise NotYet(
+        f"With frame {step} (counted from 0) step should return (N, t, K, D) = {shape}, got {got}.", f"{SHAPE} {WINDOW}"
+    )
 
 
 def _shape(case: Case, step: int) -> tuple[int, int, int, int]:
@@ -171,7 +173,7 @@ def judge_token_memory(case: Case, record: Record) -> None:
     called, kept = array(record, "called", (steps,), np.int64), array(record, "kept", (1,), np.int64)
     tokens = _every_token(case)
     for step in range(steps):
-        got = seen(record, f"step_{step}", _shape(case, step))
+        got = finite(record, f"step_{step}", _shape(case, step), "The window has")
         right = np.stack([tokens[i] for i in _window(case, step)], 1)
         if not close(got, right):
             _name(case, step, got, tokens, called)
@@ -205,9 +207,10 @@ def _name(case: Case, step: int, got: np.ndarray, tokens: np.ndarray, called: np
         if close(got, slip.value):
             raise NotYet(slip.mistake, slip.hint)
     if called[step] > step + 1:
-        raise NotYet(f"After {step + 1} frames the trunk has been called {called[step]} times.", ONCE)
+        raise NotYet(f"The trunk is called too often: its calls up to each frame were {called[: step + 1].tolist()}.", ONCE)
     if called[step] < step + 1:
-        raise NotYet(f"After {step + 1} frames the trunk has been called only {called[step]} times.", "Once in every step.")
+        calls = f"its calls up to each frame were {called[: step + 1].tolist()}"
+        raise NotYet(f"The trunk is not called for every frame: {calls}.", "Once in every step.")
     for place, i in enumerate(window):
         if not close(got[:, place], tokens[i]):
             raise NotYet(
