@@ -17,6 +17,7 @@
 #
 # | notebook | time | what you can do afterwards |
 # |---|---|---|
+# | [1 · Theory](day93_rt2/1_theory.ipynb) | 45 min | say how a model that talks about pictures comes to speak actions, what it costs, and what it forgets |
 # | [Exercises](../exercises/day93_rt2/exercises.ipynb) | 45 min | read RT-2's action strings, draw its mask, write with a cache, and test it with sentences of your own |
 #
 # ## How to work
