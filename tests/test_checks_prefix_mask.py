@@ -5,7 +5,8 @@ import pytest
 import torch
 from learner_answers import assert_accepted, assert_all_differ, assert_forgeries_fail, assert_told, changed
 
-from course_lib.attention import attention_mask, without_padding
+from course_lib.attention import attention_mask, prefix_lm_mask, without_padding
+from course_lib.classroom.checks import check_prefix_mask
 from course_lib.classroom.checks.prefix_mask import PREFIX_MASK, draw_mask, rule
 
 BASE = """
@@ -20,7 +21,8 @@ def prefix_lm_mask(real, answer):
 RIGHT = {
     "booleans": BASE,
     "blocks, as the course does": """
-from course_lib.attention import attention_mask, without_padding
+from course_lib.attention import attention_mask, prefix_lm_mask, without_padding
+from course_lib.classroom.checks import check_prefix_mask
 def prefix_lm_mask(real, answer):
     return without_padding(attention_mask(answer), real)
 """,
@@ -151,6 +153,11 @@ def test_errors_and_stubs_are_told_apart_from_mistakes():
     )
     crossed = changed(BASE, "answer[:, None, :]", "answer[:, None, 1:]")
     assert_told(PREFIX_MASK, crossed, "RuntimeError", "error in your code")
+
+
+def test_the_courses_own_function_and_what_is_no_function_are_not_answers():
+    assert "the course's own prefix_lm_mask" in check_prefix_mask(prefix_lm_mask).message
+    assert "Give the check the function itself" in check_prefix_mask(torch.zeros(2, 2)).hint
 
 
 def test_forged_or_incomplete_evidence_never_passes():
