@@ -14,7 +14,7 @@ from course_lib.learn.checkpoints import MANIFEST, read_tensors, write_tensors
 from course_lib.learn.compress import METHODS, PACKED, from_bits, keep_largest, keep_two_of_four, to_bits
 from course_lib.learn.packed import DynamicInt8Weight, Int4Weight, Int8Weight, integer_product, pack, unpack
 from course_lib.rt1 import RT1
-from course_lib.rt2 import PaliGemma
+from course_lib.rt2 import RT2, PaliGemma
 
 
 def matrix(*shape, seed=0):
@@ -177,6 +177,16 @@ def test_a_vision_language_model_is_compressed_too(tmp_path, method):
     images, tokens, *_ = small_rt2.rows()
     assert torch.equal(again(images, tokens), small(images, tokens))
     assert torch.equal(small.language.embedding.weight, vlm.language.embedding.weight)  # tables stay
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_compressed_rt2_acts_the_same_when_it_comes_back_from_its_file(tmp_path, method):
+    small = compress(small_rt2.small_policy(), method)
+    again = load_compressed(save_compressed(small, tmp_path / "rt2.safetensors"), RT2)
+    batch = {"images": small_rt2.pictures(3), "instructions": ["pick up the apple"] * 3, "actions": torch.zeros(3, 11)}
+    assert torch.equal(again.action_logits(batch)[0], small.action_logits(batch)[0])
+    seen = {"image": small_rt2.pictures(3), "instruction": "pick up the apple"}
+    assert (again.act(seen) == small.act(seen)).all() and hasattr(again.vlm.projector, "packed") == (method in PACKED)
 
 
 def test_layers_can_be_left_as_they_are():
