@@ -50,6 +50,13 @@ def test_an_error_names_the_learners_own_line_and_gives_a_hint():
 def test_a_finished_layer_or_the_courses_own_is_not_an_answer():
     assert "Give it the class" in check_film(Two(8, 16)).hint
     assert "course's own" in check_film(CourseFiLM).message
+
+    class Wraps(Two):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.theirs = CourseFiLM(*sizes)
+
+    assert "A part of it is the course's own FiLM" in check_film(Wraps).message
     assert "Expected the class" in check_film(3).message
 
 

@@ -9,7 +9,17 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_lib.grading import intake
-from course_lib.grading.intake import LARGEST, Refused, blank, other_files, read_submission, remarks, repair, with_notes
+from course_lib.grading.intake import (
+    LARGEST,
+    Refused,
+    blank,
+    borrowed,
+    other_files,
+    read_submission,
+    remarks,
+    repair,
+    with_notes,
+)
 
 LABELS = [("setup", False), ("first", True), ("first_check", False), ("second", True), ("second_check", False)]
 
@@ -66,6 +76,14 @@ def test_a_deleted_cell_comes_back_in_its_place(gone):
     assert remarks(cells, released()) == [f"Put back, because they were missing: {name}."]
 
 
+def test_a_deleted_answer_comes_back_below_its_question_and_not_below_an_earlier_one():
+    notebook = released()
+    notebook.cells.insert(5, new_markdown_cell("## The second question"))
+    cells = [*handed_in()[:3], {"kind": "markdown", "source": "## The second question", "label": "", "pictures": {}}]
+    order = [c.source for c in repair(cells, notebook).cells]
+    assert order[-3:] == ["## The second question", "released second", "released second_check"]
+
+
 def test_everything_deleted_is_a_blank_notebook():
     assert labels(repair([], released())) == [label for label, _ in LABELS]
     assert "why not" in blank(released(), "why not").cells[0].source
@@ -101,6 +119,16 @@ def test_the_setup_of_an_older_release_runs_before_this_ones():
     assert [c.source for c in rebuilt.cells[:2]] == ["import what_the_older_release_used", "released setup"]
     assert rebuilt.cells[0].metadata == {} and sources(rebuilt, "setup") == ["released setup"]
     assert remarks(cells, released()) == ["Locked cells that are not as released; the released ones count: setup."]
+
+
+def test_an_answer_that_uses_the_courses_own_code_is_pointed_out():
+    cells = handed_in(answers=("from course_lib.rt1 import FiLM", "two"))
+    cells += [own("import course_lib"), {**own("course_lib is nice"), "kind": "markdown"}]
+    assert borrowed(cells, released()) == ["Uses the course's own code, to be looked at: first, cell 6."]
+    assert borrowed(handed_in(), released()) == []
+    notebook = released()
+    notebook.cells[3].source = "import course_lib  # stub"  # the stub of this answer asks for it
+    assert borrowed(cells[:5], notebook) == []
 
 
 def test_the_student_reads_what_was_put_right():

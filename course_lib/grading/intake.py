@@ -119,14 +119,25 @@ def repair(cells: list[Cell], released: NotebookNode) -> NotebookNode:
         elif last[name] == i:
             made += [_new("code", [cell], {}) for cell in copies[name] if _is_another_setup(cell, labelled[name])]
             made.append(_labelled(labelled[name], copies[name]))
-    before = -1
-    for name, cell in labelled.items():
-        if name not in last:
-            made.insert(before + 1, _labelled(cell, []))
-        before = next(i for i, c in enumerate(made) if c.metadata.get("nbgrader", {}).get("grade_id") == name)
+    _put_back(made, released)
     for number, cell in enumerate(made):
         cell.id = f"cell-{number}"
     return new_notebook(cells=made, metadata=released.metadata)
+
+
+def _put_back(made: list[NotebookNode], released: NotebookNode) -> None:
+    """Insert the labelled cells that are missing, each behind the cell that stood before it when it was released."""
+    before = -1
+    for cell in released.cells:
+        label, text = cell.metadata.get("nbgrader", {}).get("grade_id"), cell.source.strip()
+        if label:
+            found = [i for i, c in enumerate(made) if c.metadata.get("nbgrader", {}).get("grade_id") == label]
+            if not found:
+                made.insert(before + 1, _labelled(cell, []))
+            before = found[0] if found else before + 1
+        else:
+            behind = range(before + 1, len(made))
+            before = next((i for i in behind if made[i].get("source", "").strip() == text), before)
 
 
 def _with_text_below(cells: list[Cell], labelled: dict[str, NotebookNode], shown: set[str]) -> list[Cell]:
@@ -184,6 +195,20 @@ def remarks(cells: list[Cell], released: NotebookNode) -> list[str]:
     if changed := sorted({c["label"] for c in cells if c["label"] in locked and c["source"] != locked[c["label"]]}):
         lines.append(f"Locked cells that are not as released; the released ones count: {', '.join(changed)}.")
     return lines
+
+
+def borrowed(cells: list[Cell], released: NotebookNode) -> list[str]:
+    """A line for the instructor when answers or own cells speak of course_lib where the released cells do not."""
+    ours = {c.metadata.get("nbgrader", {}).get("grade_id"): c.source for c in released.cells}
+    locked = {c.metadata.nbgrader.grade_id for c in released.cells if c.metadata.get("nbgrader", {}).get("locked")}
+    shown = {c.source.strip() for c in released.cells}
+    found = [
+        cell["label"] or f"cell {number}"
+        for number, cell in enumerate(cells, start=1)
+        if cell["kind"] == "code" and cell["label"] not in locked and cell["source"].strip() not in shown
+        if "course_lib" in cell["source"] and "course_lib" not in ours.get(cell["label"] or 0, "")
+    ]
+    return [f"Uses the course's own code, to be looked at: {', '.join(found)[:200]}."] if found else []
 
 
 def with_notes(notebook: NotebookNode, lines: list[str]) -> NotebookNode:

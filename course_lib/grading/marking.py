@@ -20,7 +20,7 @@ from traitlets.config import Config
 
 from course_lib.grading.fan_out import SHARED, ask_everybody
 from course_lib.grading.gradebook import Book, Grades
-from course_lib.grading.intake import Refused, blank, other_files, read_submission, remarks, repair, with_notes
+from course_lib.grading.intake import Refused, blank, borrowed, other_files, read_submission, remarks, repair, with_notes
 from course_lib.grading.late import arrivals
 from course_lib.grading.notebooks import read, text_of, write
 from course_lib.grading.release import load_config, make_exercise
@@ -85,7 +85,7 @@ class Marking:
                 cells = read_submission(place, self.submissions)
                 put_right = remarks(cells, notebook)
                 rebuilt = with_notes(repair(cells, notebook), put_right)
-                notes += put_right
+                notes += put_right + borrowed(cells, notebook)
             except Refused as refused:
                 notes.append(str(refused))
                 rebuilt = blank(notebook, str(refused))

@@ -33,6 +33,10 @@ def build(name: str, kind: Any, *sizes: int) -> Any:
             f"{name} is not an nn.Module, so no optimiser could find its weights.",
             f"class {name}(nn.Module), and super().__init__() first.",
         )
+    for part in layer.modules():
+        if type(part).__module__.startswith("course_lib."):
+            kind = type(part).__name__
+            raise NotYet(f"A part of it is the course's own {kind}.", "Write yours from nn.Linear, or from nn.Parameter.")
     return layer
 
 
