@@ -8,7 +8,7 @@ from learner_answers import assert_accepted, assert_all_differ, assert_forgeries
 from course_lib.attention import prefix_lm_mask
 from course_lib.classroom.checks.decoding import GENERATE, PREDICT, check_generate
 from course_lib.classroom.checks.plain_decoder import MISTAKES, draw_weights, logits, prefix_lm
-from course_lib.classroom.toy_decoder import ToyDecoder
+from course_lib.classroom.checks.toy_decoder import ToyDecoder
 
 PLAIN = """
 from course_lib.attention import prefix_lm_mask

@@ -21,7 +21,7 @@ from course_lib.classroom.checks import GENERATE, check_generate
 from course_lib.classroom.checks import PREDICT, check_predict
 from course_lib.classroom.checks import PREFIX_MASK, check_prefix_mask
 from course_lib.classroom.checks import VOCABULARY, check_vocabulary
-from course_lib.classroom.toy_decoder import ToyDecoder
+from course_lib.classroom.checks.toy_decoder import ToyDecoder
 
 _ = torch.manual_seed(0)  # the same random numbers in every run
 

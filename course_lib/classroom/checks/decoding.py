@@ -88,7 +88,7 @@ def probe_decoding(name: str, loop: Any, case: Case) -> Record:
 def _decoder(case: Case) -> Any:
     import torch  # noqa: PLC0415
 
-    from course_lib.classroom.toy_decoder import ToyDecoder  # noqa: PLC0415
+    from course_lib.classroom.checks.toy_decoder import ToyDecoder  # noqa: PLC0415
 
     decoder = ToyDecoder(VOCABULARY, WIDTH, room=ROOM, dropout=DROPOUT)
     decoder.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in _weights(case).items()})

@@ -1,7 +1,7 @@
 """The toy decoder in NumPy, for the judge of the decoding exercises: whole rows, nothing remembered, and its usual mistakes.
 
-``course_lib.classroom.toy_decoder`` is the decoder that learners get. This is the same arithmetic once more, so that the
-answer is known where no student code has ever run.
+``checks.toy_decoder`` is the decoder that learners get. This is the same arithmetic once more, so that the answer is known
+where no student code has ever run.
 """
 
 from collections.abc import Callable
