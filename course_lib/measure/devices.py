@@ -33,4 +33,4 @@ def too_large(needs: int, device: str) -> str:
     free, _ = memory(device)
     if needs <= 0.9 * free:
         return ""
-    return f"needs about {needs / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {device}"
+    return f"needs about {needs / 1e9:.1f} GB, {0.9 * free / 1e9:.1f} GB are free on {device} (a tenth kept back)"
