@@ -662,7 +662,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from course_lib.classroom.checks import GAZE, MIXING, PAIRS, POWER_LAW, SPEED, check_gaze
-from course_lib.classroom.checks import check_compare_pairs, check_compare_speed, check_fit_power_law, check_mixing
+from course_lib.classroom.checks import check_compare_pairs, check_compare_speed
+from course_lib.classroom.checks import check_fit_power_law, check_mixing
 
 # %% [markdown]
 # ## Exercise 6: what do the eight tokens look at?
@@ -748,24 +749,27 @@ def look(policy, picture, sentence):
 
 # %%
 if check_gaze(gaze).passed:
-    policy, env, rows = load_checkpoint(DATA / "rt1_tiny.safetensors", RT1), TabletopEnv(tasks=PICK_TASKS), []
+    policy, rows = load_checkpoint(DATA / "rt1_tiny.safetensors", RT1), []
+    env = TabletopEnv(tasks=PICK_TASKS)
     for scene in range(30_000, 30_024):
         observation, info = env.reset(seed=scene)
         target = NAMES[info["target"]]
         other = next(name for name in env.labels[1:] if name != target)
         pixels = torch.from_numpy(env.segmentation() == env.labels.index(target))
-        asked, not_asked = (look(policy, observation["image"], f"pick up the {name}") for name in (target, other))
-        on, cells = gaze(asked, pixels)
-        off, _ = gaze(not_asked, pixels)
-        rows.append([on.mean(), off.mean(), on.max(), off.max(), pixels.float().mean(), cells.mean()])
-    rows = np.array(rows)  # (scenes, 6)
-    words = ("all tokens, target named", "... other thing named", "best token, target named")
-    words += ("... other thing named", "an even gaze", "cells, of 64")
-    for name, column in zip(words, rows.T, strict=True):
-        print(f"{name:<26}{column.mean():8.3f} +- {column.std(ddof=1) / len(column) ** 0.5:.3f}")
-    moved = rows[:, 0] - rows[:, 1]
-    print(f"scene by scene: {moved.mean():+.3f} +- {moved.std(ddof=1) / len(moved) ** 0.5:.3f}, "
-          f"more in {(moved > 0).sum()} of {len(moved)} scenes")  # fmt: skip
+        on, cells = gaze(look(policy, observation["image"], f"pick up the {target}"), pixels)
+        off, _ = gaze(look(policy, observation["image"], f"pick up the {other}"), pixels)
+        one = [on.mean(), off.mean(), on.max(), off.max(), pixels.float().mean(), cells.mean()]
+        rows.append([float(number) for number in one])
+
+# %%
+if check_gaze(gaze).passed:
+    table = np.array(rows)  # (scenes, 6)
+    words = ["all tokens, target named", "... other thing named", "best token, target named"]
+    words += ["... other thing named", "an even gaze", "cells, of 64", "all tokens, named - not named"]
+    columns = [*table.T, table[:, 0] - table[:, 1]]
+    for name, column in zip(words, columns, strict=True):
+        print(f"{name:<30}{column.mean():8.3f} ± {column.std(ddof=1) / len(column) ** 0.5:.3f}")
+    print(f"more on the target when it is named: {(columns[-1] > 0).sum()} of {len(table)} scenes")
 
 # %% [markdown]
 # **In your own words** (4 points, marked by a person). Does TokenLearner look at what the sentence names? Answer in
@@ -775,7 +779,7 @@ if check_gaze(gaze).passed:
 
 # %% [markdown] nbgrader={"grade_id": "gaze_words", "solution": true, "points": 4}
 # Yes, in part. On the same pixels, all tokens together spend 3.5% of their attention when the thing is named and 1.8%
-# when another one is; the difference, scene by scene, is 1.6 +- 0.2 points and has the same sign in all 24 scenes. An
+# when another one is; the difference, scene by scene, is 1.6 ± 0.2 points and has the same sign in all 24 scenes. An
 # even gaze would give 2.5%, so naming raises the attention above its share of the picture, and naming something else
 # lowers it. But the tokens are wide, about 15 of 64 cells, and most attention is elsewhere.
 #
@@ -794,7 +798,7 @@ if check_gaze(gaze).passed:
 #
 # | points | what it takes | sample answer |
 # |---|---|---|
-# | 4 | all four | "Naming the thing raises attention on its pixels by 1.6 +- 0.2 points of 100 (24 of 24 scenes), from 1.8 to 3.5%. The best token is chosen after looking, so it is high by selection. Where attention lies does not say that the action depends on it." |
+# | 4 | all four | "Naming the thing raises attention on its pixels by 1.6 ± 0.2 points of 100 (24 of 24 scenes), from 1.8 to 3.5%. The best token is chosen after looking, so it is high by selection. Where attention lies does not say that the action depends on it." |
 # | 3 | one is missing, or a number is given without its error | "It is 3.5% when named and 1.8% when not. The best of eight is always large. We do not know if the policy uses it." |
 # | 2 | two of the four, such as a comparison with numbers and a limit | "Attention on the target doubles when it is named. But maps do not prove use." |
 # | 1 | one of the four; or only a comparison with the even gaze | "The target gets 3.5%, more than its 2.5% of the picture, so it looks at it." |
@@ -900,7 +904,8 @@ print(len(done), "runs of our own have been made")
 if check_fit_power_law(fit_power_law).passed:
     for name, given in results.items():
         a, b, b_error, chi2 = fit_power_law(*map(np.array, given))
-        print(f"{name:<28} a = {a:.3f}, b = {b:.2f} +- {b_error:.2f}, chi2 = {chi2:.1f} of {len(given[0]) - 2} expected")
+        print(f"{name:<28} a = {a:.3f}, b = {b:.2f} ± {b_error:.2f}", end=", ")
+        print(f"chi2 = {chi2:.1f} (about {len(given[0]) - 2} expected)")
 
 # %% [markdown]
 # **In your own words** (4 points, marked by a person). Is success on unseen instructions a power law of the data? Say
@@ -909,9 +914,9 @@ if check_fit_power_law(fit_power_law).passed:
 
 # %% [markdown] nbgrader={"grade_id": "power_law_words", "solution": true, "points": 4}
 # It is not refuted, and not shown either. chi2 is 1.2 where 2 is expected, so four points with 21 trials each are as
-# close to the line as luck allows; with errors this large they would be close to many curves. The exponent is 0.80 +-
-# 0.20: success does grow with data. For backgrounds it is 0.25 +- 0.23, hardly different from no growth at all; the
-# two differ by 0.55 +- 0.30, less than two standard errors, so I cannot even say that they are different.
+# close to the line as luck allows; with errors this large they would be close to many curves. The exponent is 0.80 ±
+# 0.20: success does grow with data. For backgrounds it is 0.25 ± 0.23, hardly different from no growth at all; the
+# two differ by 0.55 ± 0.30, less than two standard errors, so I cannot even say that they are different.
 #
 # A curve that levels off below 100%, such as an S-curve in log N, fits four points as well, and predicts something
 # else for four times the data: the power law says an error of 8%. To decide I would measure sizes over several
@@ -925,7 +930,7 @@ if check_fit_power_law(fit_power_law).passed:
 #
 # | points | what it takes | sample answer |
 # |---|---|---|
-# | 4 | all four | "chi2 = 1.2 for 2 expected: not refuted, but 21 trials a point would not refute an S-curve either. b = 0.80 +- 0.20 against 0.25 +- 0.23 for backgrounds: less than two errors apart. More decades and hundreds of trials would tell." |
+# | 4 | all four | "chi2 = 1.2 for 2 expected: not refuted, but 21 trials a point would not refute an S-curve either. b = 0.80 ± 0.20 against 0.25 ± 0.23 for backgrounds: less than two errors apart. More decades and hundreds of trials would tell." |
 # | 3 | one of them is missing | "The fit is good but four noisy points fit a logistic too. b is 0.8 and 0.25. I would run 1% to 100% with more trials." |
 # | 2 | two of the four | "chi2 is small, so it may be a power law; I would take more data points to be sure." |
 # | 1 | one of the four | "More data gives less error, b = 0.8." |
