@@ -739,6 +739,7 @@ from course_lib.datasets.web import vocabulary
 from course_lib.rt2 import RT2
 from course_lib.rt2 import generate as rt2_generate
 
+# %%
 if check_time_answers(time_answers).passed and check_control_rate(control_rate).passed:
     vlm = RT2.tiny(vocabulary()).eval().vlm
     image, prompt = torch.rand(1, 3, 64, 64), torch.randint(9, 200, (1, 12))
@@ -836,11 +837,17 @@ MY_INSTRUCTIONS.check(my_instructions, hidden=True)
 import gymnasium
 
 from course_lib.classroom.checks.emergent import plain
+from course_lib.classroom.recipes import DATA
+from course_lib.datasets.web import vocabulary
+from course_lib.learn import load_checkpoint
 from course_lib.measure import rollout, success_by
+from course_lib.rt1 import RT1
+from course_lib.rt2 import RT2
 from course_lib.world.objects import kind_index
 from course_lib.world.tasks import Task
 
 
+# %%
 def try_out(policy, episodes: int = 8):
     """Run each of my instructions in `episodes` episodes; print how many succeed and how the others fail."""
     rows = my_instructions()
@@ -854,12 +861,6 @@ def try_out(policy, episodes: int = 8):
 
 
 # %%
-from course_lib.classroom.recipes import DATA
-from course_lib.datasets.web import vocabulary
-from course_lib.learn import load_checkpoint
-from course_lib.rt1 import RT1
-from course_lib.rt2 import RT2
-
 if check_my_instructions(my_instructions).passed:
     shipped, rt1 = DATA / "rt2_tiny.safetensors", load_checkpoint(DATA / "rt1_tiny.safetensors", RT1)
     if shipped.exists():
@@ -996,7 +997,8 @@ CO_FINE_TUNING_LOSS.check(co_fine_tuning_loss, hidden=True)
 # **Your loss at work** (no points): on questions about pictures it is the loss that the course's RT-2 trains with.
 
 # %%
-from course_lib.datasets.web import WebPictures
+from course_lib.datasets.web import WebPictures, vocabulary
+from course_lib.rt2 import RT2
 
 if check_co_fine_tuning_loss(co_fine_tuning_loss).passed:
     policy, batch = RT2.tiny(vocabulary()).eval(), WebPictures(batch=6, questions=1)(0)
@@ -1283,7 +1285,12 @@ INT8_LINEAR.check(Int8Linear, hidden=True)
 # **Your layer at work** (no points): the weights of all linear layers of the trained RT-1, rounded by you. Does it still pick?
 
 # %%
-from course_lib.measure import success_rate
+import gymnasium
+
+from course_lib.classroom.recipes import DATA
+from course_lib.learn import load_checkpoint
+from course_lib.measure import rollout, success_rate
+from course_lib.rt1 import RT1
 
 
 def kept(layer: nn.Module) -> int:
@@ -1291,6 +1298,7 @@ def kept(layer: nn.Module) -> int:
     return sum(x.numel() * x.element_size() for x in layer.state_dict().values())
 
 
+# %%
 if check_int8_linear(Int8Linear).passed:
     policy = load_checkpoint(DATA / "rt1_tiny.safetensors", RT1)
     layers = [layer for layer in policy.modules() if isinstance(layer, nn.Linear)]
