@@ -127,4 +127,5 @@ def test_the_rules_are_those_of_the_world():
     known = rules()
     assert known.words["red block"] == "block" and known.words["apple"] == "apple" and "strawberry" in known.unseen
     assert {"red plate", "blue plate"} <= known.too_large and "bowl" not in known.too_large
+    assert "grab the thing to cut paper" in known.course
     assert {"pick up", "recoge", "nimm"} <= set(known.verbs) and "pick up the apple" in known.robot
