@@ -1,13 +1,18 @@
 """measure.answers: what counts as a right answer, and that a model is asked every question."""
 
+import csv
+
 import pytest
 import torch
 
+from course_lib.classroom import recipes
 from course_lib.classroom.eyes import Eyes, Patches
 from course_lib.classroom.web_training import answers_table, new_vlm, web_pictures
+from course_lib.classroom.web_training import test_answers as answered
 from course_lib.datasets.pictures import compose, look
-from course_lib.learn import Schedule, behaviour_clone
+from course_lib.learn import Schedule, behaviour_clone, load_checkpoint
 from course_lib.measure.answers import Answers, ask_all
+from course_lib.rt2 import RT2
 from course_lib.world.objects import KINDS
 
 
@@ -79,3 +84,15 @@ def test_the_eyes_learn_which_thing_has_its_middle_in_which_patch():
     right, of = eyes.seen(batch)
     assert of == sum(len({(int(t.x * 8), int(t.y * 8)) for t in picture.things}) for picture in seen)
     assert right > 0.8 * of
+
+
+def test_the_shipped_model_sees_what_guessing_cannot():
+    """On new pictures it answers far more of the questions that need the picture than the commonest answers would."""
+    path = recipes.DATA / "rt2_tiny_web.safetensors"
+    answers = answered(load_checkpoint(path, RT2), 4)
+    with (recipes.DATA / "rt2_web_answers.csv").open() as file:
+        table = {(row["group"], row["name"]): row for row in csv.DictReader(file)}
+    recorded = table["all", "all"]
+    assert answers.rate().low < float(recorded["high"]) and answers.rate().high > float(recorded["low"])
+    assert answers.rate("name").low > float(table["type", "name"]["blind"]) + 0.3
+    assert answers.rate("point").low > float(table["type", "point"]["blind"]) + 0.3
