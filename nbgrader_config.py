@@ -51,6 +51,9 @@ c.Autograde.autograde_preprocessors = [
 c.AssignLatePenalties.plugin_class = "course_lib.grading.late.LateDays"
 
 # Students' text is cleaned wherever it becomes HTML: formgrader's pages run on this server. Feedback works offline.
-c.HTMLExporter.filters = {"markdown2html": "course_lib.grading.feedback.clean_markdown"}
+c.HTMLExporter.filters = {
+    "markdown2html": "course_lib.grading.feedback.clean_markdown",
+    "strip_files_prefix": "course_lib.grading.feedback.as_it_is",
+}
 c.HTMLExporter.sanitize_html = True
 c.GenerateFeedback.exporter_class = "course_lib.grading.feedback.OfflineHTML"

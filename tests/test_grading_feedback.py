@@ -11,13 +11,13 @@ pytest.importorskip("nbgrader")
 
 import nbformat
 from film_day import film_course
-from nbconvert.exporters import HTMLExporter
+from nbconvert.exporters import HTMLExporter, templateexporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course_lib.classroom.checks import Check
 from course_lib.grading import fan_out
 from course_lib.grading.__main__ import main
-from course_lib.grading.feedback import OfflineHTML, clean, make_offline
+from course_lib.grading.feedback import OfflineHTML, as_it_is, clean, make_offline
 from course_lib.grading.notebooks import ROOT
 from course_lib.grading.release import load_config
 from course_lib.grading.sandbox import Sandbox, SandboxBroken
@@ -191,6 +191,13 @@ def test_formgraders_page_carries_no_students_markup(course):
         assert {name for cell in graded.cells for name in cell.metadata} <= {"nbgrader", "released"}
 
 
+def test_the_page_names_its_questions_and_its_tables_can_be_read(course):
+    html = (course / "feedback/ann/day92_rt1/exercises.html").read_text()
+    assert '<a href="#film_check">film_check</a>' in html and "Test cell" not in html
+    assert '<table class="table table-bordered">' in html and "BEGIN HIDDEN TESTS" not in html
+    assert "FILM.check(FiLM, hidden=True)" in re.sub("<[^>]*>", "", html)
+
+
 def test_one_students_page_can_be_made_again(course):
     page = course / "feedback/ann/day92_rt1/exercises.html"
     other = course / "feedback/mallory/day92_rt1/exercises.html"
@@ -198,6 +205,15 @@ def test_one_students_page_can_be_made_again(course):
     before = other.stat().st_mtime_ns
     assert main(["feedback", "--root", str(course), "day92_rt1", "--student", "ann"]) == 0
     assert page.exists() and other.stat().st_mtime_ns == before
+
+
+def test_a_very_long_text_does_not_meet_nbconverts_filter_that_compares_every_bracket_with_the_rest(monkeypatch):
+    def minutes(text):
+        raise AssertionError("for 100,000 brackets this would take minutes")
+
+    monkeypatch.setitem(templateexporter.default_filters, "strip_files_prefix", minutes)
+    text = "[" * 100_000
+    assert text in rendered(notebook(text)) and as_it_is(text) == text
 
 
 def test_the_page_is_nbgraders_own_exporter():

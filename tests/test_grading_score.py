@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grading_attacks as attacks
 import pytest
+from grading_tricks import EVERY
 
 pytest.importorskip("nbgrader")
 
@@ -44,10 +45,10 @@ def course(tmp_path_factory):
     return root
 
 
-def answers(course, port):
+def answers(course, folder, port):
     """The answer of every student, with the places and numbers of this run put in."""
-    places = [ROOT / "solutions", course / "solutions", course / "gradebook.db", course / "submitted", course]
-    for name, (source, _, _) in attacks.POINTS.items():
+    places = [folder, ROOT / "solutions", course / "solutions", course / "gradebook.db", course / "submitted", course]
+    for name, (source, _, _) in EVERY.items():
         filled = source.replace("PORT", str(port)).replace("PLACES", repr([str(p) for p in places]))
         yield name, attacks.notebook_with(EXERCISE, filled.replace("MARK", MARK))
 
@@ -105,7 +106,7 @@ def graded(course, walls, tmp_path_factory):
     """The CSV rows by student, after one run of the command over the whole class."""
     folder = tmp_path_factory.mktemp("submissions")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        handed_in = [*answers(course, server.getsockname()[1]), *((n, nb) for n, nb, _ in other_notebooks())]
+        handed_in = [*answers(course, folder, server.getsockname()[1]), *((n, nb) for n, nb, _ in other_notebooks())]
         for name, notebook in handed_in:
             (folder / name).mkdir()
             (folder / name / "exercises.ipynb").write_text(json.dumps(notebook))
@@ -122,9 +123,9 @@ def graded(course, walls, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", attacks.POINTS)
+@pytest.mark.parametrize("name", EVERY)
 def test_an_answer_gets_the_points_it_deserves_whatever_it_tries(graded, name):
-    _, check, hidden = attacks.POINTS[name]
+    _, check, hidden = EVERY[name]
     assert (float(graded[name]["film_check"]), float(graded[name]["film_hidden"])) == (check, hidden)
 
 
@@ -156,7 +157,7 @@ def test_the_gradebook_says_what_the_table_says(graded, course):
     with Gradebook(f"sqlite:///{course}/gradebook.db") as book:
         for name, row in graded.items():
             assert book.find_submission("day92_rt1", name).score == float(row["score"])
-    assert set(graded) >= {*attacks.POINTS, *(name for name, _, _ in other_notebooks())}
+    assert set(graded) >= {*EVERY, *(name for name, _, _ in other_notebooks())}
 
 
 @pytest.mark.slow
@@ -171,7 +172,7 @@ def test_feedback_names_the_mistake_as_the_check_does(graded, course):
     assert "seconds" in output("loops") and "exit()" in output("exits_at_once")
     assert "SystemExit" in output("exits") and "in forward" in output("exits")
     assert "SIGSEGV" in output("crashes") and "ValueError: <script>" in output("shouts")
-    for name in attacks.POINTS:
+    for name in EVERY:
         state, message = output(name).splitlines()[:2]
         assert state.removeprefix("FiLM: ") in ("passed", "not yet", "error in your code") and message.strip()
         assert all(c.isprintable() or c == "\n" for c in output(name)) and len(output(name)) < 2000

@@ -9,6 +9,7 @@ ones the same check on other sizes.
 """
 
 import ast
+import re
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from course_lib.grading.sandbox import Limits, Room, Sandbox
 from course_lib.grading.verdicts import FOLDER, Verdict, Verdicts, fingerprint
 
 GROUPS = {"check": False, "hidden": True}  # the last part of a grade cell's label: are its inputs the hidden ones?
+MARKS = re.compile(r"^### (BEGIN|END) HIDDEN TESTS\n?", re.MULTILINE)  # nbgrader's, of no use to a reader
 KEPT = ("nbgrader", "released")  # of a cell's metadata: what this course put there
 LONGEST = 1000  # characters of a message that comes from the sandbox
 
@@ -189,7 +191,7 @@ class SandboxGrade(NbGraderPreprocessor):
         for cell in nb.cells:
             cell.metadata = NotebookNode({name: cell.metadata[name] for name in KEPT if name in cell.metadata})
             if cell.cell_type == "code":
-                cell.outputs = []
+                cell.outputs, cell.source = [], MARKS.sub("", cell.source)
             if is_automatic(cell):
                 verdict = verdicts[label(cell)]
                 points = float(cell.metadata.nbgrader.points) if verdict.check.passed else 0.0
