@@ -173,3 +173,13 @@ def test_a_split_runs_as_it_says_and_the_expert_who_knows_the_meaning_succeeds(n
         tuple(sorted(map(kind_index, trial.kinds))) for trial in trials
     }
     assert rollout(ExpertPolicy(env), env, 12, seed=0, options=options_of(trials)).success.mean() > 0.9
+
+
+def test_tables_with_different_numbers_of_things_begin_anew_beside_each_other():
+    env = TabletopVectorEnv(2)
+    env.reset(seed=3, options={"kinds": [["apple"], ["banana", "cup", "sponge"]], "task": ["pick apple", "pick banana"]})
+    stop = np.zeros((2, 11), np.float32)
+    stop[0, -1] = 1  # the table with one thing ends, and begins anew in the next step
+    for _ in range(3):
+        observation, *_ = env.step(stop)
+    assert observation["image"].shape == (2, 64, 64, 3) and env.state.kind.shape == (2, 3)

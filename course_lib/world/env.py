@@ -126,9 +126,9 @@ class TabletopVectorEnv(VectorEnv):
         """What the options lay on the tables, (N, K)."""
         if self._options.get("kinds") is None:
             return None
-        names = [self._per_table("kinds", str)[row] for row in rows]
-        longest = max(map(len, names))
-        kinds = [[kind_index(name) for name in some] + [-1] * (longest - len(some)) for some in names]
+        names = self._per_table("kinds", str)
+        longest = max(map(len, names))  # of all tables: those that begin anew later must fit beside the others
+        kinds = [[kind_index(name) for name in names[row]] + [-1] * (longest - len(names[row])) for row in rows]
         return torch.tensor(kinds, device=self.device)
 
     def _per_table(self, option: str, one: Any) -> list:
