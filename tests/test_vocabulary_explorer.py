@@ -152,7 +152,7 @@ def test_the_layouts_say_what_they_add(explorer, policies):
 
 def test_it_begins_with_the_batchs_first_action_or_with_an_example(explorer, policies, robot, web):
     first = policies["extend"]
-    assert explorer.text == first.text.encode(robot["actions"][0]) and explorer.layout == "extend"
+    assert explorer.text == first.text.encode(robot["actions"][0]) and explorer.chosen == "extend"
     assert explorer.ids == first.vocabulary.ids(first.text.levels(robot["actions"][0])).tolist()
     other = VocabularyExplorer(policies, robot, web, examples={"RT-2's": "1 128 124 136 121 158 111 255"})
     assert other.text == "1 128 124 136 121 158 111 255"

@@ -155,7 +155,9 @@ class Explorer extends Panel {
     this.reading.textContent = this.aboutRow();
     this.text.value = this.levels.join(" ");
     this.tokenIds.value = ids.join(" ");
-    this.model.set({ layout: this.now().name, text: this.text.value, ids });
+    this.model.set("chosen", this.now().name);
+    this.model.set("text", this.text.value);
+    this.model.set("ids", ids);
     this.model.save_changes();
     Object.assign(this.root.dataset, { ids: ids.join(" "), levels: this.text.value, layout: this.now().name, row: this.row });
     this.painted(at);

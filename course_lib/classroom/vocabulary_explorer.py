@@ -106,14 +106,14 @@ class VocabularyExplorer(LessonWidget):
 
     ``policies``: RT2s with the same TinyTokenizer and action space, by the name of their layout (a key of TITLES);
     ``robot`` and ``web``: a robot and a web batch for them; ``examples``: strings of numbers to begin with, by name (the
-    first is shown; default: the batch's first action). ``layout``, ``text`` and ``ids`` are what the browser shows now.
+    first is shown; default: the batch's first action). ``chosen``, ``text`` and ``ids`` are what the browser shows now.
     """
 
     _esm = (HERE / "vocabulary_codec.js").read_text(encoding="utf-8") + script("vocabulary_explorer")
     _css = style("vocabulary_explorer")
     header = traitlets.Dict().tag(sync=True)
     numbers = traitlets.Bytes().tag(sync=True)  # per layout and step: norms (3, V), then asked and heard (2, V), float32
-    layout = traitlets.Unicode().tag(sync=True)
+    chosen = traitlets.Unicode().tag(sync=True)  # a layout; ``layout`` is the name of every widget's own box
     text = traitlets.Unicode().tag(sync=True)
     ids = traitlets.List().tag(sync=True)
 
@@ -136,7 +136,7 @@ class VocabularyExplorer(LessonWidget):
         super().__init__(
             header=_header(self.policies, self.examples),
             numbers=b"".join(_bytes(step) for step in parts),
-            layout=next(iter(self.policies)),
+            chosen=next(iter(self.policies)),
             text=" ".join(map(str, levels.tolist())),
             ids=first.vocabulary.ids(levels).tolist(),
         )

@@ -486,7 +486,7 @@ explorer
 # After you have changed something, this cell shows what Python sees of it:
 
 # %%
-print(f"{explorer.layout}: {explorer.text!r} is", *explorer.ids)
+print(f"{explorer.chosen}: {explorer.text!r} is", *explorer.ids)
 
 # %% [markdown]
 # ### Why every row learns

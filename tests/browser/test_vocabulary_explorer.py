@@ -65,7 +65,7 @@ def test_text_ids_and_action_are_pythons_in_every_layout(page, explorer, layouts
         first = 1 if policy.vocabulary.frame else 0
         means = explorer.locator("tbody tr").nth(first + 1).locator("td").last.inner_text()
         assert means.replace("−", "-") == f"{1000 * float(action[0]):.1f} mm"  # arm x follows terminate
-    assert in_python(page, "explorer.ids") == str(tokens) and in_python(page, "explorer.layout") == "'per dimension'"
+    assert in_python(page, "explorer.ids") == str(tokens) and in_python(page, "explorer.chosen") == "'per dimension'"
     assert page.trouble == []
 
 
