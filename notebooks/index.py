@@ -11,7 +11,7 @@
 # | [The world](world.ipynb) | 10 min | say what the robot can do, what its data shows, and which tests are fair |
 # | [1 · Theory](day92_rt1/1_theory.ipynb) | 45 min | follow a picture and a sentence through RT-1, and say what it cannot say |
 # | [2 · Implementation](day92_rt1/2_implementation.ipynb) | 60 min | build FiLM, TokenLearner and action tokens, drive the robot with a sentence |
-# | [Exercises](../exercises/day92_rt1/exercises.ipynb) | 10 min | write FiLM yourself, with a check that tells you what is wrong |
+# | [Exercises](../exercises/day92_rt1/exercises.ipynb) | 45 min | write FiLM, TokenLearner, the bins and the mask, with checks that tell you what is wrong; read attention maps |
 #
 # ## Day 93: RT-2
 #
