@@ -5,29 +5,50 @@ import numpy as np
 from course_lib.grading.envelope import pack, unpack
 
 
+def answers():
+    """Two empty dictionaries, of right and of wrong answers by name, and the decorators that fill them.
+
+    A wrong one is kept as (answer, words of the message it deserves, state of the check).
+    """
+    rights, wrongs = {}, {}
+
+    def right(answer):
+        rights[answer.__name__] = answer
+        return answer
+
+    def wrong(message, state="not yet"):
+        def keep(answer):
+            wrongs[answer.__name__] = (answer, message, state)
+            return answer
+
+        return keep
+
+    return rights, wrongs, right, wrong
+
+
 def accepted(exercise, answer, seeds=4):
     """A right answer passes on any inputs, and what the experiments show can travel out of the sandbox."""
     for seed in range(seeds):
         hidden = seed % 2 == 1
         found = exercise.check(answer, seed, hidden=hidden)
         assert found.passed, found
-    case = exercise.draw(np.random.default_rng(0), True)[0]
-    _, sent = unpack(pack({}, case))
-    record = exercise.probe(answer, sent)  # a case has travelled, too: its arrays come in another order
-    _, back = unpack(pack({}, record))
-    for before, after in ((case, sent), (record, back)):
-        assert {k: v.dtype for k, v in after.items()} == {k: np.asarray(v).dtype for k, v in before.items()}
-    assert exercise.verdict([case], [back], None).passed
+    for case in exercise.draw(np.random.default_rng(0), True):
+        _, sent = unpack(pack({}, case))
+        record = exercise.probe(answer, sent)  # a case has travelled, too: its arrays come in another order
+        _, back = unpack(pack({}, record))
+        for before, after in ((case, sent), (record, back)):
+            assert {k: v.dtype for k, v in after.items()} == {k: np.asarray(v).dtype for k, v in before.items()}
+        assert exercise.verdict([case], [back], None).passed
 
 
 def rejected(exercise, answer, message, state="not yet", seeds=3):
     """A wrong answer is told its own mistake on any inputs, and fails on the hidden ones too; returns the message."""
-    for seed in range(seeds):
-        found = exercise.check(answer, seed)
-        assert found.state == state, found
-        assert message in found.message, found
+    found = [exercise.check(answer, seed) for seed in range(seeds)]
+    for check in found:
+        assert check.state == state, check
+        assert message in check.message, check
     assert not exercise.check(answer, 5, hidden=True).passed
-    return exercise.check(answer, 0).message
+    return found[0].message
 
 
 def all_different(messages):

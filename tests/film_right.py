@@ -2,15 +2,11 @@
 
 import torch
 import torch.nn.functional as F
+from checks_tried import answers
 from einops import rearrange
 from torch import nn
 
-RIGHT = {}
-
-
-def right(kind):
-    RIGHT[kind.__name__] = kind
-    return kind
+RIGHT, _, right, _ = answers()
 
 
 class Two(nn.Module):

@@ -2,18 +2,11 @@
 
 import torch
 import torch.nn.functional as F
+from checks_tried import answers
 from film_right import OneInTheBias, Two
 from torch import nn
 
-WRONG = {}
-
-
-def wrong(message, state="not yet"):
-    def keep(kind):
-        WRONG[kind.__name__] = (kind, message, state)
-        return kind
-
-    return keep
+_, WRONG, _, wrong = answers()
 
 
 FORMULAS = {  # name: (like, what forward returns, message)

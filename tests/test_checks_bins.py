@@ -5,25 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from checks_tried import accepted, all_different, forgeries_rejected, rejected
+from checks_tried import accepted, all_different, answers, forgeries_rejected, rejected
 
 from course_lib.actions import ActionDim, ActionSpace, ActionTokenizer
 from course_lib.classroom.checks.bins import BINS, check_bins
 
-RIGHT, WRONG = {}, {}
-
-
-def right(kind):
-    RIGHT[kind.__name__] = kind
-    return kind
-
-
-def wrong(message, state="not yet"):
-    def keep(kind):
-        WRONG[kind.__name__] = (kind, message, state)
-        return kind
-
-    return keep
+RIGHT, WRONG, right, wrong = answers()
 
 
 @right

@@ -6,26 +6,13 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from checks_tried import accepted, all_different, forgeries_rejected, rejected
+from checks_tried import accepted, all_different, answers, forgeries_rejected, rejected
 
 from course_lib.classroom.checks.pairs import PAIRS
 from course_lib.measure.compare import mcnemar as course_mcnemar
 
-RIGHT, WRONG = {}, {}
+RIGHT, WRONG, right, wrong = answers()
 Z = 1.96
-
-
-def right(function):
-    RIGHT[function.__name__] = function
-    return function
-
-
-def wrong(message, state="not yet"):
-    def keep(function):
-        WRONG[function.__name__] = (function, message, state)
-        return function
-
-    return keep
 
 
 def counted(a, b):

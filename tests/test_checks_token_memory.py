@@ -4,25 +4,12 @@ from collections import deque
 
 import pytest
 import torch
-from checks_tried import accepted, all_different, forgeries_rejected, rejected
+from checks_tried import accepted, all_different, answers, forgeries_rejected, rejected
 
 from course_lib.classroom.checks.token_memory import TOKEN_MEMORY, check_token_memory
 from course_lib.rt1 import RT1
 
-RIGHT, WRONG = {}, {}
-
-
-def right(kind):
-    RIGHT[kind.__name__] = kind
-    return kind
-
-
-def wrong(message, state="not yet"):
-    def keep(kind):
-        WRONG[kind.__name__] = (kind, message, state)
-        return kind
-
-    return keep
+RIGHT, WRONG, right, wrong = answers()
 
 
 @right

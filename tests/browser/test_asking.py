@@ -1,8 +1,7 @@
 """AskRobot in a real browser: instructions in two languages, steps by keyboard, questions, refused words, both themes."""
 
 import pytest
-from lab_page import screenshot
-from widget_page import CONTRAST, NAMELESS, change_theme, run_cell
+from widget_page import assert_readable, assert_still_stands_in, run_cell
 
 SOURCE = """
 import torch
@@ -99,19 +98,8 @@ def test_questions_about_the_picture(page, widget):
 
 
 def test_everything_has_a_name_and_can_be_read_in_both_themes(page, widget):
-    assert widget.evaluate(NAMELESS) == []
-    for theme in ("Dark", "Light"):
-        change_theme(page, theme)
-        screenshot(page, f"ask_robot_{theme.lower()}")
-        contrast = widget.evaluate(CONTRAST)
-        assert min(contrast.values()) >= 4.5, (theme, contrast)
+    assert_readable(page, widget, "ask_robot")
 
 
 def test_a_still_stands_in_where_no_kernel_runs(page, widget):
-    still = page.locator("figure[class^=lesson-still]")
-    assert still.count() == 1 and not still.is_visible()
-    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-    page.reload()
-    still.wait_for(state="visible", timeout=120_000)  # JupyterLab loads again
-    screenshot(page, "ask_robot_without_kernel")
+    assert_still_stands_in(page, "ask_robot", timeout=120_000)

@@ -5,9 +5,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from lab_page import screenshot
 from test_lesson_widgets import in_python, quick, set_range, words
-from widget_page import CONTRAST, NAMELESS, change_theme, run_cell
+from widget_page import assert_readable, assert_still_stands_in, run_cell
 
 from course_lib.rt2 import RT2
 
@@ -152,19 +151,8 @@ def test_by_keyboard_alone(page, explorer):
 
 
 def test_everything_has_a_name_and_can_be_read_in_both_themes(page, explorer):
-    assert explorer.evaluate(NAMELESS) == []
-    for theme in ("Dark", "Light"):
-        change_theme(page, theme)
-        screenshot(page, f"explorer_{theme.lower()}")
-        contrast = explorer.evaluate(CONTRAST)
-        assert min(contrast.values()) >= 4.5, (theme, contrast)
+    assert_readable(page, explorer, "explorer")
 
 
 def test_a_still_stands_in_where_no_kernel_runs(page, explorer):
-    still = page.locator("figure[class^=lesson-still]")
-    assert still.count() == 1 and not still.is_visible()
-    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-    page.reload()
-    still.wait_for(state="visible")
-    screenshot(page, "explorer_without_kernel")
+    assert_still_stands_in(page, "explorer")

@@ -5,8 +5,7 @@ import statistics
 
 import numpy as np
 import pytest
-from lab_page import screenshot
-from widget_page import CONTRAST, NAMELESS, change_theme, run_cell
+from widget_page import assert_readable, assert_still_stands_in, run_cell
 
 from course_lib.actions import ActionSpace, ActionTokenizer
 from course_lib.classroom.action_sliders import text_of
@@ -197,22 +196,10 @@ def test_the_other_robot_and_what_python_sees_of_it(page, sliders):
 
 @pytest.mark.parametrize("name", ["dial", "sliders"])
 def test_everything_has_a_name_and_can_be_read_in_both_themes(page, request, name):
-    widget = request.getfixturevalue(name)
-    assert widget.evaluate(NAMELESS) == []
-    for theme in ("Dark", "Light"):
-        change_theme(page, theme)
-        screenshot(page, f"{name}_{theme.lower()}")
-        contrast = widget.evaluate(CONTRAST)
-        assert min(contrast.values()) >= 4.5, (theme, contrast)
+    assert_readable(page, request.getfixturevalue(name), name)
 
 
 @pytest.mark.parametrize("name", ["dial", "sliders"])
 def test_a_still_stands_in_where_no_kernel_runs(page, request, name):
     request.getfixturevalue(name)
-    still = page.locator("figure[class^=lesson-still]")
-    assert still.count() == 1 and not still.is_visible()
-    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-    page.reload()
-    still.wait_for(state="visible")
-    screenshot(page, f"{name}_without_kernel")
+    assert_still_stands_in(page, name)

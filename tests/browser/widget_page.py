@@ -3,7 +3,7 @@
 import json
 import urllib.request
 
-from lab_page import open_notebook, run_all_cells, wait_finished, wait_kernel_idle
+from lab_page import open_notebook, run_all_cells, screenshot, wait_finished, wait_kernel_idle
 
 
 def run_cell(page, lab, name, source):
@@ -46,3 +46,24 @@ CONTRAST = """root => {
 }"""
 NAMELESS = """root => [...root.querySelectorAll("button, input, select, canvas:not([aria-hidden])")]
     .filter(node => !(node.textContent.trim() || node.ariaLabel || node.labels?.length)).map(node => node.outerHTML)"""
+
+
+def assert_readable(page, widget, name):
+    """All that can be used has a name, and all text stands out, in both themes; the screenshots begin with ``name``."""
+    assert widget.evaluate(NAMELESS) == []
+    for theme in ("Dark", "Light"):
+        change_theme(page, theme)
+        screenshot(page, f"{name}_{theme.lower()}")
+        contrast = widget.evaluate(CONTRAST)
+        assert min(contrast.values()) >= 4.5, (theme, contrast)
+
+
+def assert_still_stands_in(page, name, timeout=None):
+    """Saved, and opened again without a kernel, the notebook shows the lesson's still picture; before, it is hidden."""
+    still = page.locator("figure[class^=lesson-still]")
+    assert still.count() == 1 and not still.is_visible()
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page.reload()
+    still.wait_for(state="visible", timeout=timeout)  # JupyterLab loads again
+    screenshot(page, f"{name}_without_kernel")
