@@ -22,13 +22,13 @@ MANIFEST = "MANIFEST.json"
 
 def save_checkpoint(model: nn.Module, path: str | Path, **notes: Any) -> Path:
     """Write ``model`` (with its ``config.to_dict()``) to ``path``: beside first, then renamed, so never half a file."""
-    header = {
-        "format": FORMAT,
-        "model": type(model).__name__,
-        "config": json.dumps(model.config.to_dict(), sort_keys=True),
-        "notes": json.dumps(notes, sort_keys=True),
-    }
-    return write_tensors(model.state_dict(), path, header)
+    return write_tensors(model.state_dict(), path, header_of(model, FORMAT, notes))
+
+
+def header_of(model: nn.Module, form: str, notes: dict[str, Any]) -> dict[str, str]:
+    """What a checkpoint says of itself: its format, the model's name and config, notes."""
+    config = json.dumps(model.config.to_dict(), sort_keys=True)
+    return {"format": form, "model": type(model).__name__, "config": config, "notes": json.dumps(notes, sort_keys=True)}
 
 
 def write_tensors(tensors: dict[str, Tensor], path: str | Path, header: dict[str, str]) -> Path:
@@ -68,19 +68,28 @@ def load_checkpoint(path: str | Path, model_class: type[nn.Module], **parts: Any
     ValueError for a file that is missing, truncated, tampered with (sha256 of the manifest), of another model, or whose
     tensors do not fit, with a table of what does not.
     """
-    check_sha256(path)
-    tensors, header = read_tensors(path)
-    if header.get("format") != FORMAT or header.get("model") != model_class.__name__:
-        raise ValueError(
-            f"Expected a {model_class.__name__} in the format {FORMAT!r}, but {Path(path).name} says "
-            f"{header.get('model', 'nothing')!r} in {header.get('format', 'no format')!r}. Is it another model's file?"
-        )
-    config = model_class.config_class.from_dict(json.loads(header["config"]))
-    model = getattr(model_class, "from_config", model_class)(
-        config, **parts
-    )  # RT2 is made of parts that the config describes
+    tensors, _, model = opened(path, model_class, FORMAT, "Is it another model's file?", parts)
     load_weights(model, tensors, Path(path).name)
     return model.eval()
+
+
+def opened(
+    path: str | Path, model_class: type[nn.Module], form: str, hint: str, parts: dict[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, str], nn.Module]:
+    """The doors of a checkpoint: its tensors, its header, and a new model of its config; no weight is loaded yet.
+
+    Raises ValueError for a file that is missing, truncated, tampered with, or of another format or model (with ``hint``).
+    """
+    check_sha256(path)
+    tensors, header = read_tensors(path)
+    if header.get("format") != form or header.get("model") != model_class.__name__:
+        raise ValueError(
+            f"Expected a {model_class.__name__} in the format {form!r}, but {Path(path).name} says "
+            f"{header.get('model', 'nothing')!r} in {header.get('format', 'no format')!r}. {hint}"
+        )
+    config = model_class.config_class.from_dict(json.loads(header["config"]))
+    # RT2 is made of parts that the config describes
+    return tensors, header, getattr(model_class, "from_config", model_class)(config, **parts)
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], name: str = "these weights") -> None:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from course_lib.learn.checkpoints import check_sha256, load_weights, read_tensors, write_tensors
+from course_lib.learn.checkpoints import header_of, load_weights, opened, write_tensors
 from course_lib.learn.packed import DynamicInt8Weight, Int4Weight, Int8Weight, Packed, replace_weight
 
 FORMAT = "course_lib compressed 1"
@@ -94,13 +94,7 @@ def save_compressed(model: nn.Module, path: str | Path, **notes: Any) -> Path:
     """Write what ``compress`` made, with its ``config`` and the method. Raises ValueError for an ordinary model."""
     if not hasattr(model, "compression"):
         raise ValueError(f"This {type(model).__name__} is not compressed. Try save_checkpoint, or compress(model, 'int8').")
-    header = {
-        "format": FORMAT,
-        "model": type(model).__name__,
-        "config": json.dumps(model.config.to_dict(), sort_keys=True),
-        "compression": json.dumps(model.compression),
-        "notes": json.dumps(notes, sort_keys=True),
-    }
+    header = header_of(model, FORMAT, notes) | {"compression": json.dumps(model.compression)}
     return write_tensors(file_tensors(model), path, header)
 
 
@@ -110,16 +104,9 @@ def load_compressed(path: str | Path, model_class: type[nn.Module], **parts: Any
     ``parts`` as for ``load_checkpoint``. Raises ValueError for a file that is missing, truncated, tampered with, of another
     model, or whose tensors do not fit.
     """
-    check_sha256(path)
-    tensors, header = read_tensors(path)
-    if header.get("format") != FORMAT or header.get("model") != model_class.__name__:
-        raise ValueError(
-            f"Expected a {model_class.__name__} in the format {FORMAT!r}, but {Path(path).name} says "
-            f"{header.get('model', 'nothing')!r} in {header.get('format', 'no format')!r}. Is it an ordinary checkpoint? "
-            "Then try load_checkpoint."
-        )
-    config = model_class.config_class.from_dict(json.loads(header["config"]))
-    model = compress(getattr(model_class, "from_config", model_class)(config, **parts), **json.loads(header["compression"]))
+    hint = "Is it an ordinary checkpoint? Then try load_checkpoint."
+    tensors, header, plain = opened(path, model_class, FORMAT, hint, parts)
+    model = compress(plain, **json.loads(header["compression"]))
     shapes = {name: model.get_parameter(name).shape for name in _pruned(model)}
     for name, shape in shapes.items():
         if {f"{name}.bits", f"{name}.values"} <= tensors.keys():

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from course_lib.attention import KVCache, SharedPrefix, attend
-from course_lib.rt2.gemma import Gemma, GemmaLayer, Masks, Rotation, rotary, rotate
+from course_lib.rt2.gemma import Gemma, GemmaLayer, Rotation, rotary, rotate
 from course_lib.rt2.paligemma import PaliGemma
 from course_lib.rt2.policy import RT2
 
@@ -43,7 +43,7 @@ def faster(model: RT2 | PaliGemma, precision: str = "fp32") -> RT2 | PaliGemma:
 class FastGemma(nn.Module):
     """Gemma, rearranged: same arguments, same numbers up to rounding. Traces hold the layers, not the attention."""
 
-    embed, logits = Gemma.embed, Gemma.logits
+    embed, forward, logits = Gemma.embed, Gemma.forward, Gemma.logits
 
     def __init__(self, plain: Gemma):
         super().__init__()
@@ -52,26 +52,8 @@ class FastGemma(nn.Module):
         places = torch.arange(TABLE, device=plain.embedding.weight.device)[None]
         self.table = tuple(part[0, 0] for part in rotary(places, plain.config))  # (TABLE, d) each; stays in float32
 
-    def forward(
-        self,
-        h: Float[Tensor, "B S D"],
-        positions: Int[Tensor, "B S"],
-        masks: Masks = (None, None),
-        *,
-        cache: KVCache | SharedPrefix | None = None,
-        last_only: bool = False,
-        trace: dict | None = None,
-    ) -> Float[Tensor, "B R D"]:
-        """As Gemma's."""
-        rotation = self._rotation(positions, cache, h.dtype)
-        for i, layer in enumerate(self.layers):
-            mask = masks[1] if self.config.window and i % 2 == 0 else masks[0]
-            h = layer(h, rotation, mask, i, cache, last_only and i == len(self.layers) - 1)
-            if trace is not None:
-                trace[f"gemma/layer{i}"] = h
-        return self.norm(h)
-
-    def _rotation(self, positions: Tensor, cache: KVCache | SharedPrefix | None, dtype: torch.dtype) -> Rotation:
+    def rotation(self, positions: Int[Tensor, "B S"], cache: KVCache | SharedPrefix | None, dtype: torch.dtype) -> Rotation:
+        """As Gemma's, in ``dtype``."""
         known = isinstance(cache, KVCache) and cache.length < TABLE
         parts = tuple(part[positions][:, None] for part in self.table) if known else rotary(positions, self.config)
         return tuple(part.to(dtype) for part in parts)
@@ -100,6 +82,7 @@ class FastLayer(nn.Module):
         layer: int,
         cache: KVCache | SharedPrefix | None,
         last_only: bool,
+        trace: dict | None,
     ) -> Float[Tensor, "B R D"]:
         y = F.linear(self._norm(h), self.seeing).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, all heads, S, d)
         turned, v = y[:, : -self.groups], y[:, -self.groups :]
@@ -112,7 +95,10 @@ class FastLayer(nn.Module):
         y = attend(q, k, v, mask, scale=self.scale, softcap=self.softcap)
         h = h + self.post1(F.linear(y.transpose(1, 2).flatten(2), self.output))
         gate, up = F.linear(self._norm(h), self.gating).chunk(2, -1)
-        return h + self.post2(F.linear(F.gelu(gate, approximate="tanh").mul_(up), self.down))
+        h = h + self.post2(F.linear(F.gelu(gate, approximate="tanh").mul_(up), self.down))
+        if trace is not None:
+            trace[f"gemma/layer{layer}"] = h
+        return h
 
     def _norm(self, h: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         return F.rms_norm(h, h.shape[-1:], None, self.eps)

@@ -48,12 +48,16 @@ class Gemma(nn.Module):
         trace: dict | None = None,
     ) -> Float[Tensor, "B R D"]:
         """States of all positions, or with ``last_only`` of the last one: the same numbers for less work."""
-        rotation = rotary(positions, self.config)
+        rotation = self.rotation(positions, cache, h.dtype)
         for i, layer in enumerate(self.layers):
             mask = masks[1] if self.config.window and i % 2 == 0 else masks[0]
             last = last_only and i == len(self.layers) - 1
             h = layer(h, rotation, mask, i, cache, last, trace)
         return self.norm(h)
+
+    def rotation(self, positions: Int[Tensor, "B S"], cache: KVCache | SharedPrefix | None, dtype: torch.dtype) -> Rotation:
+        """Cosine and sine of these positions; the fast twin has them in a table, as far as the cache goes."""
+        return rotary(positions, self.config)
 
     def logits(self, h: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch V"]:
         """Scores of the whole vocabulary: the table again, transposed."""

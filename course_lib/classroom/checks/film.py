@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom.checks.base import Case, Check, Exercise, NotYet, Record
+from course_lib.classroom.checks.evidence import finite
 from course_lib.classroom.checks.layers import LAYER_HINTS, build, check_registered, run
 
 LESSON = "notebooks/day92_rt1/2_implementation.ipynb, part FiLM"
@@ -131,8 +132,11 @@ def _parameters(film: Any, x: Any, z: Any, reached: list[bool]) -> dict[str, Any
 def judge_film(case: Case, record: Record) -> None:
     """Raise ``NotYet`` for the first mistake that the record shows."""
     x = case["x"]
-    seen = {name: _array(record, name, x.shape) for name in ("start_ones", "start_zeros", "start_y", "y", "again", "x_grad")}
-    seen |= {name: _array(record, name, (4, *x.shape)) for name in ("ones", "zeros")}
+    seen = {
+        name: finite(record, name, x.shape, "The output has")
+        for name in ("start_ones", "start_zeros", "start_y", "y", "again", "x_grad")
+    }
+    seen |= {name: finite(record, name, (4, *x.shape), "The output has") for name in ("ones", "zeros")}
     _judge_start(x, seen["start_y"], seen["start_ones"] - seen["start_zeros"], seen["start_zeros"])
     if not _close(seen["y"], seen["again"]):
         raise NotYet("Two calls with the same input give two answers.", "FiLM has no dropout and no noise.")
@@ -144,20 +148,10 @@ def judge_film(case: Case, record: Record) -> None:
     _judge_layout(slope[0], height[0])
     _judge_use_of_z(slope, height)
     _judge_straight_in_x(x, seen["y"], slope[0], height[0])
-    if case["alone"] and not _close(_array(record, "singly", x.shape), seen["y"]):
+    if case["alone"] and not _close(finite(record, "singly", x.shape, "The output has"), seen["y"]):
         raise NotYet("The result for one image depends on the other images of the batch.", "Row b of z belongs to image b.")
     _judge_straight_in_z(slope, height)
     _judge_learning(record, seen["x_grad"], slope[0] * case["weight"])
-
-
-def _array(record: Record, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The door for evidence, which may come from a stranger: there, of the right shape and type, finite."""
-    value = record.get(name)
-    if value is None or value.shape != shape or value.dtype != np.float32:
-        raise NotYet(f"No usable output of the experiment {name!r} came back.")
-    if not np.isfinite(value).all():
-        raise NotYet("The output has NaN or infinite numbers.", "Is there a division, a logarithm or an exponential?")
-    return value.astype(np.float64)
 
 
 def _close(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-3) -> bool:
