@@ -7,8 +7,7 @@ import torch
 
 from course_lib.classroom import recipes
 from course_lib.classroom.eyes import Eyes, Patches
-from course_lib.classroom.web_training import answers_table, new_vlm, web_pictures
-from course_lib.classroom.web_training import test_answers as answered
+from course_lib.classroom.web_training import answers_table, exam, new_vlm, web_pictures
 from course_lib.datasets.pictures import compose, look
 from course_lib.learn import Schedule, behaviour_clone, load_checkpoint
 from course_lib.measure.answers import Answers, ask_all
@@ -89,7 +88,7 @@ def test_the_eyes_learn_which_thing_has_its_middle_in_which_patch():
 def test_the_shipped_model_sees_what_guessing_cannot():
     """On new pictures it answers far more of the questions that need the picture than the commonest answers would."""
     path = recipes.DATA / "rt2_tiny_web.safetensors"
-    answers = answered(load_checkpoint(path, RT2), 4)
+    answers = exam(load_checkpoint(path, RT2), 4)
     with (recipes.DATA / "rt2_web_answers.csv").open() as file:
         table = {(row["group"], row["name"]): row for row in csv.DictReader(file)}
     recorded = table["all", "all"]

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from talking_rt2 import first_legal, small_table, talking_policy
+from widget_talk import from_browser, listening
 
 from course_lib import classroom
 from course_lib.classroom import lesson_widget
@@ -24,16 +25,7 @@ def policy():
 @pytest.fixture
 def widget(policy):
     """A widget that keeps in ``sent`` what it sends to the browser."""
-    widget = AskRobot(policy, small_table(), instruction=MEANT, scene=1, steps=3)
-    widget.sent = []
-    widget.send = lambda content, buffers=(): widget.sent.append((content, buffers))
-    return widget
-
-
-def from_browser(widget, **content):
-    widget.sent.clear()
-    widget._on_message(widget, content, [])
-    return [content for content, _ in widget.sent]
+    return listening(AskRobot(policy, small_table(), instruction=MEANT, scene=1, steps=3))
 
 
 def test_the_first_rollout_is_there_before_the_browser_asks(widget):

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from widget_talk import from_browser, listening
 
 from course_lib import classroom
 from course_lib.classroom import widgets
@@ -20,17 +21,7 @@ def policy():
 @pytest.fixture
 def widget(policy):
     """A widget that keeps in ``sent`` what it sends to the browser."""
-    widget = AttentionWidget(policy, instruction="pick apple", scene=1, steps=3)
-    widget.sent = []
-    widget.send = lambda content, buffers=(): widget.sent.append((content, buffers))
-    return widget
-
-
-def from_browser(widget, **content):
-    """What the widget sends back for a message from the browser."""
-    widget.sent.clear()
-    widget._on_message(widget, content, [])
-    return [content for content, _ in widget.sent]
+    return listening(AttentionWidget(policy, instruction="pick apple", scene=1, steps=3))
 
 
 def finish(widget):
@@ -111,9 +102,7 @@ def test_an_object_that_is_not_there_is_answered_with_what_is_on_the_table(widge
 def test_a_running_rollout_goes_on_after_a_problem(policy):
     calm, disturbed = (AttentionWidget(policy, instruction="pick apple", scene=1, steps=3) for _ in range(2))
     for widget in (calm, disturbed):
-        widget.sent = []
-        widget.send = lambda content, buffers=(), sent=widget.sent: sent.append((content, buffers))
-        (first,) = from_browser(widget, kind="run", instruction="lift the apple", scene=1)
+        (first,) = from_browser(listening(widget), kind="run", instruction="lift the apple", scene=1)
     from_browser(disturbed, kind="run", instruction="?!", scene=2)
     for widget in (calm, disturbed):
         widget.sent.append((first, []))
@@ -129,9 +118,7 @@ def test_free_text_without_weights_names_the_remedy(policy, tmp_path):
 
 
 def from_browser_status(widget, instruction):
-    widget.sent = []
-    widget.send = lambda content, buffers=(): widget.sent.append((content, buffers))
-    return from_browser(widget, kind="run", instruction=instruction, scene=1)[0]["kind"]
+    return from_browser(listening(widget), kind="run", instruction=instruction, scene=1)[0]["kind"]
 
 
 def test_the_learners_own_policy_keeps_its_memory_and_its_training_mode(policy):

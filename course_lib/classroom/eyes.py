@@ -2,7 +2,8 @@
 
 SigLIP learned from billions of pictures with captions. Ours is told, patch by patch, what thing has its middle there, and
 where: kind, column and row. Without that the whole model stays for very long where it guesses answers without looking:
-after 1,400 steps of 256 questions (loss 0.91) it pointed right in 6% of the cases.
+after 1,000 steps of 256 questions it pointed right in 6% [3, 10] of 158 cases, and its loss still stood at 0.9 after 1,300;
+with it, in 13% [9, 20] after as many, at the lower learning rate of ``web_training``. One run of each.
 """
 
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ def new_vlm(seed: int = 0) -> RT2:
     return RT2.tiny(vocabulary())
 
 
-def test_answers(policy: RT2, batches: int = TEST_BATCHES) -> Answers:
+def exam(policy: RT2, batches: int = TEST_BATCHES) -> Answers:
     """Its answers about pictures that no training saw."""
     web = web_pictures("test", questions=8)
     return ask_all(policy, (web(step) for step in range(batches)))
@@ -60,7 +60,7 @@ def pretrain(state: Path, schedule: Schedule = WEB_SCHEDULE, look_every: int = 5
     def look(step: int, loss: float) -> None:
         if (step + 1) % look_every == 0:
             policy.eval()
-            answers = test_answers(policy, 6)
+            answers = exam(policy, 6)
             policy.train()
             print(f"step {step + 1}: loss {loss:.3f}, right {answers.rate()}, point {answers.rate('point')}", flush=True)
 
@@ -78,7 +78,7 @@ def make_rt2_tiny_web(data: Path, runs: Path) -> dict[str, Any]:
     """The checkpoint, and the table of its answers (the recipe writes it)."""
     state = runs / "rt2_tiny_web.state"
     policy, loss = pretrain(state)
-    answers = test_answers(policy)
+    answers = exam(policy)
     save_checkpoint(policy, data / "rt2_tiny_web.safetensors", right=str(answers.rate()), steps=WEB_SCHEDULE.steps)
     for part in (state, state.with_suffix(".eyes")):
         part.unlink(missing_ok=True)

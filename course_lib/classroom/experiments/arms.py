@@ -15,7 +15,7 @@ import torch
 
 from course_lib.classroom.experiments.clones import DATA_APART, summary
 from course_lib.classroom.recipes import DATA, TRAINING_SEED
-from course_lib.classroom.web_training import new_vlm, test_answers
+from course_lib.classroom.web_training import exam, new_vlm
 from course_lib.datasets import Episodes, record
 from course_lib.datasets.mixture import Mixture
 from course_lib.datasets.robot_frames import RobotFrames
@@ -115,7 +115,7 @@ def taught(settings: Arm, report: Callable[[float], Any] = lambda part: None) ->
 def tested(policy: RT2, trials: int = TRIALS) -> dict[str, Any]:
     """Successes on every set, and right answers to the web's questions."""
     result: dict[str, Any] = {name: summary(driven(policy, name, trials)) for name in SETS}
-    answers = test_answers(policy, max(1, min(30, trials // 3)))
+    answers = exam(policy, max(1, min(30, trials // 3)))
     kinds = {"all": answers.rate(), "point": answers.rate("point"), "name": answers.rate("name")}
     return result | {"web": {name: {"n": rate.n, "right": round(rate.rate * rate.n)} for name, rate in kinds.items()}}
 
