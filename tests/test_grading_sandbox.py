@@ -177,6 +177,15 @@ def test_a_checkout_below_tmp_is_seen_by_every_answer_and_changed_by_none(walls,
             assert wins(room, f"wins = __import__('os').listdir('{tmp_path}') == ['inside']")
 
 
+def test_an_environment_that_is_a_link_works_inside_the_walls(walls, monkeypatch, tmp_path):
+    link = tmp_path / "environment"
+    link.symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(link / Path(sys.executable).relative_to(sys.prefix)))
+    monkeypatch.setattr(sys, "prefix", str(link))
+    with walls.open() as room:
+        assert tried(room, attacks.RIGHT).passed
+
+
 def test_the_sandbox_opens_nothing_that_is_heavy_or_decides():
     program = "import sys, json, course_lib.grading.runner; print(json.dumps(list(sys.modules)))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)

@@ -40,6 +40,7 @@ UNSAFE = (
     "use the network and leave programs behind; only time, memory and file size are limited. Grade only code you trust."
 )
 PLAIN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 START = "import runpy, sys; sys.path.insert(0, {root!r}); runpy.run_path({script!r}, run_name='__main__')"
 PATIENCE = 180  # seconds for the sandbox itself: to get warm, and beyond a question's own time limit
 
@@ -107,7 +108,8 @@ class Sandbox:
                 walls += ["--perms", "0755", "--dir", folder]
         for place in _readable():
             source = str(edition.folder()) if place == str(edition.LIBRARY) else place
-            walls += ["--symlink", os.readlink(place), place] if os.path.islink(place) else ["--ro-bind", source, place]
+            link = os.path.islink(place) and place in SYSTEM  # /bin -> usr/bin; a linked .venv is shown as a folder
+            walls += ["--symlink", os.readlink(place), place] if link else ["--ro-bind", source, place]
         walls += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]
         return [*walls, *room, "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/learner"]
 
@@ -221,7 +223,7 @@ def _keep_compiled(modules: tuple[str, ...]) -> None:
 
 def _readable() -> list[str]:
     """The system's programs and libraries, this interpreter, course_lib: nothing else of this machine."""
-    system = [place for place in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64") if os.path.lexists(place)]
+    system = [place for place in SYSTEM if os.path.lexists(place)]
     ours = [sys.base_prefix, sys.prefix, str(edition.LIBRARY)]
     return system + [place for place in dict.fromkeys(ours) if not re.match(r"/usr(/|$)", place)]
 
