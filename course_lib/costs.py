@@ -35,6 +35,10 @@ class Use:
     read: int
     written: int
 
+    def times(self, count: int) -> "Use":
+        """The same layer for ``count`` inputs: its weights are read once."""
+        return Use(count * self.flops, self.weights, count * self.read, count * self.written)
+
 
 def total(uses: Iterator[Use], weight_bytes: int, activation_bytes: int) -> Cost:
     """The cost of several layers; the bytes per number say the precision: 4 for float32, 2 for bfloat16."""

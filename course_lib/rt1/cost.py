@@ -16,6 +16,18 @@ def rt1_cost(config: RT1Config, *, weight_bytes: int = 4, activation_bytes: int 
     return {name: total(uses, weight_bytes, activation_bytes) for name, uses in parts.items()}
 
 
+def rt1_window_cost(config: RT1Config, *, weight_bytes: int = 4, activation_bytes: int = 4) -> dict[str, Cost]:
+    """Costs of one training window, read forward as ``RT1.loss`` reads it; the parts are those of ``rt1_cost``.
+
+    ``encoder`` and ``token_learner`` see each of its frames (a batch reads their weights once), ``decoder`` answers at every
+    step and not only at the last. What the backward pass adds is ``course_lib.measure.training_cost``'s business.
+    """
+    per_frame = (_encoder(config), _token_learner(config))
+    encoder, learner = ((use.times(config.history) for use in uses) for uses in per_frame)
+    parts = {"encoder": encoder, "token_learner": learner, "decoder": _decoder(config, config.history)}
+    return {name: total(uses, weight_bytes, activation_bytes) for name, uses in parts.items()}
+
+
 def _conv(place: tuple[int, int], inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Use:
     small = (place[0] // stride) * (place[1] // stride)
     weights = kernel * kernel * (inputs // groups) * outputs
@@ -63,12 +75,14 @@ def _token_learner(config: RT1Config) -> Iterator[Use]:
     yield matmul(config.image_tokens, cells, channels, 1)
 
 
-def _decoder(config: RT1Config) -> Iterator[Use]:
+def _decoder(config: RT1Config, steps: int = 1) -> Iterator[Use]:
+    """A pass over the whole window that answers at its last ``steps`` steps."""
+    answers = steps * config.action_dims
     width, inner, length = config.width, config.heads * config.key_dim, config.positions
     yield dense(config.history * config.image_tokens, config.trunk.out_channels, width)  # the action zeros cost nothing
     yield only_weights((length + 1) * width)  # positions
     for i in range(config.layers):
-        rows = config.action_dims if i == config.layers - 1 else length  # the last layer answers only where it is read
+        rows = answers if i == config.layers - 1 else length  # the last layer answers only where it is read
         yield only_weights(4 * width)  # two LayerNorms
         yield dense(rows, width, inner)  # queries
         yield dense(length, width, inner)  # keys
@@ -77,4 +91,4 @@ def _decoder(config: RT1Config) -> Iterator[Use]:
         yield matmul(rows, length, config.key_dim, config.heads)
         yield dense(rows, inner, width)
         yield dense(rows, width, width)
-    yield dense(config.action_dims, width, config.bins)
+    yield dense(answers, width, config.bins)
