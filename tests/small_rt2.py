@@ -69,7 +69,7 @@ def small_policy(space="workbook", seed=0, **options):
     tokenizer = TinyTokenizer([*WORDS, *Prompts(TinyTokenizer(())).words])
     eyes = SigLIPConfig(16, 8, 24, 2, 3, 40)
     rows = len(tokenizer) + options.pop("added", 0)
-    decoder = GemmaConfig(rows, 32, 2, 4, 1, 8, 48)
+    decoder = GemmaConfig(rows, 32, 2, 4, 1, 8, options.pop("hidden", 48))
     vlm = PaliGemma(PaliGemmaConfig(eyes, decoder, options.pop("image_sees_prompt", True)))
     return RT2(shaken(vlm), tokenizer, space, **options).eval()
 

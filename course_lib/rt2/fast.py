@@ -65,6 +65,8 @@ class FastLayer(nn.Module):
     def __init__(self, plain: GemmaLayer):
         super().__init__()
         parts, mlp = plain.attention, plain.feed_forward
+        if odd := [name for name, part in plain.named_modules() if hasattr(part, "base_layer")]:
+            raise ValueError(f"{odd[0]} has an adapter, which this twin would not hear. Try learn.lora.merge_lora first.")
         self.head_dim, self.groups = parts.head_dim, parts.key.out_features // parts.head_dim
         self.scale, self.softcap, self.eps = parts.scale, parts.softcap, plain.norm1.eps
         seeing = torch.cat([part.weight for part in (parts.query, parts.key, parts.value)])
