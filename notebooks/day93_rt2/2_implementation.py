@@ -935,6 +935,55 @@ show(figure)
 # One minute teaches the *form*, on a busy computer not even that: robot prompts are answered by numbers, questions by
 # words, and some of them are common. Finding the named thing in a picture takes hours, here as everywhere.
 #
+# **Which weights may learn?** RT-2 trained all of them. A weight that learns needs room for itself, its gradient and
+# AdamW's two averages: 16 bytes in float32; one that rests needs 2 in bfloat16. Two ways to spend less: only the last
+# layers of the decoder learn, or all matrices rest and each gets a small companion, $W + BA$, with $r$ numbers in the middle:
+# LoRA (Hu et al. 2021, [arXiv 2106.09685](https://arxiv.org/abs/2106.09685)). Counted for PaliGemma's 3 billion:
+
+# %%
+with torch.device("meta"):  # shapes without numbers
+    large = PaliGemma(PaliGemmaConfig.pt_224())
+blocks = large.language.layers
+everything = sum(p.numel() for p in large.parameters())
+two_layers = sum(p.numel() for p in blocks[-2:].parameters())
+matrices = [m for m in blocks.modules() if isinstance(m, nn.Linear)]
+lora = sum(16 * (m.in_features + m.out_features) for m in matrices)
+for name, learn, rest in (
+    ("everything", everything, 0),
+    ("last two layers", two_layers, everything - two_layers),
+    ("LoRA, r = 16", lora, everything),
+):
+    print(f"{name:<16} {learn:>13,} numbers learn, {(16 * learn + 2 * rest) / 1e9:4.1f} GB")
+
+# %% [markdown]
+# > **Spot it.** "Freeze all but the last N layers: `for layer in layers[-N:]: layer.requires_grad_(True)`." Right for 2 and
+# > for 1. And when nothing at all should learn?
+
+# %%
+for n in (2, 1, 0):
+    print(f"layers[-{n}:] are {len(student.layers[-n:])} of {len(student.layers)} layers")
+
+# %% [markdown]
+# −0 is 0, and from 0 on is everything. `course_lib.learn.train_last` counts from the front, and with 0 means none.
+#
+# Why does LoRA begin with $B = 0$, but not with $A = 0$ too? One matrix, four numbers in the middle:
+
+# %%
+W = student.layers[0].attention.query.weight.detach()
+x = torch.randn(5, W.shape[1])
+for start in ("B is zero", "both are zero"):
+    A = (torch.randn if start == "B is zero" else torch.zeros)(4, W.shape[1], requires_grad=True)
+    B = torch.zeros(W.shape[0], 4, requires_grad=True)
+    y = x @ (W + B @ A).T
+    assert torch.equal(y, x @ W.T)  # at first nothing changes
+    y.square().sum().backward()
+    print(f"{start}: gradient of A {A.grad.norm():.0f}, of B {B.grad.norm():.0f}")
+
+# %% [markdown]
+# The gradient of each contains the other. With both at zero nothing ever moves; with $B = 0$ the first step moves $B$, and
+# the second both. `course_lib.learn.lora` puts such companions into any of our models (`pip install -e '.[lora]'` first:
+# they are peft's), saves them in a small file, and folds them into $W$ when the learning is over.
+#
 # ## 9. Acting
 #
 # A policy trained for hours drives, if `data/` has one; if not, your student. First a number: how far is the arm's next move
