@@ -121,7 +121,7 @@ def small(monkeypatch):
 
 def test_the_lab_holds_both_models_all_batches_and_precisions_and_makes_none_of_them():
     names = [group.name for group in speed_lab.groups("cpu")]
-    assert len(names) == len(set(names)) == 4 + 3 * 4 + 4
+    assert len(names) == len(set(names)) == 4 + 3 * 4 + 4 + 3
     assert {"RT-1 tiny, 64 at once", "RT-1 paper, 1 at once", "RT-2 tiny int4, 8 at once", "RT-2 3B bf16, 1 at once"} <= {
         *names
     }
@@ -140,6 +140,34 @@ def test_every_way_of_rt2_writes_the_same_answer(small, precision):
         assert name not in made or torch.equal(made[name][:, :n], answer[:, :n]), name
     again = runs["one more token"]()
     assert torch.equal(again, made["one more token"])  # the same place of the cache, however often
+
+
+def test_another_number_format_is_timed_where_there_is_one_and_said_where_not():
+    cpu, gpu = (speed_lab.rt2_group("RT-2 tiny", "fp32", 1, device) for device in ("cpu", "cuda:0"))
+    assert set(cpu.cannot) == {"one pass, tf32", "8 tokens, tf32"} and not gpu.cannot
+    assert all("--device cuda" in reason for reason in cpu.cannot.values())
+    assert speed_lab.rt2_group("RT-2 tiny", "bf16", 1, "cpu").cannot == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["RT-1 tiny", "RT-2 tiny"])
+def test_compiled_calls_say_what_the_plain_ones_say(small, monkeypatch, model):
+    """Without the code generator, which takes a minute: what it is given to compile is what is tested."""
+    monkeypatch.setattr(speed_lab, "compiled", lambda run: torch.compile(run, backend="eager"))
+    group = speed_lab.compiled_group(model, "cpu")
+    runs = group.make()
+    assert "ask for it by name" in group.by_name and len(runs) == (2 if model == "RT-1 tiny" else 4)
+    for name, run in runs.items():
+        if not name.endswith("compiled"):
+            again = [runs[f"{name}, compiled"]() for _ in range(2)]
+            torch.testing.assert_close(again, [run()] * 2)
+
+
+def test_without_a_compiler_compiled_is_a_row_with_the_reason(monkeypatch):
+    monkeypatch.setattr(speed_lab.shutil, "which", lambda name: None)
+    (row,) = time_groups([speed_lab.compiled_group("RT-2 tiny", "cpu")], rounds=1)
+    assert row.name == "compiled RT-2 tiny fp32, 1 at once: compiled" and "C++ compiler" in row.skipped
+    assert speed_lab.compiled_group("RT-2 tiny", "cuda:0").cannot == {}
 
 
 def test_one_more_token_is_the_last_of_the_answer(small):

@@ -1,9 +1,12 @@
 """What the decoding-speed lab times: RT-1 parallel and token by token, RT-2 tiny and its 3B shape, several batches and bits.
 
 Weights are random: they change no time. The real ones of 3B need not be there. ``python -m course_lib.measure.lab``.
+What torch.compile has to build first, for up to minutes, is in groups of their own that are timed when asked for by name:
+``python -m course_lib.measure.lab --only compiled``.
 """
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +21,7 @@ from course_lib.rt1 import RT1, RT1Config
 from course_lib.rt1.ablations import AutoregressiveRT1
 from course_lib.rt1.cached import CachedAutoregressiveRT1
 from course_lib.rt1.fast import faster as faster_rt1
-from course_lib.rt1.levers import as_graph
+from course_lib.rt1.levers import as_graph, compiled, whole_step, with_tf32
 from course_lib.rt2 import PaliGemma, PaliGemmaConfig
 from course_lib.rt2.cost import rt2_cost
 from course_lib.rt2.decoding import generate
@@ -30,6 +33,10 @@ ANSWER = 8  # tokens of an action of RT-2
 SHAPES = {"RT-2 tiny": lambda: PaliGemmaConfig.tiny(1200), "RT-2 3B": PaliGemmaConfig.pt_224}
 BYTES = {"fp32": 4, "bf16": 2, "int8": 4, "int4": 4}  # of a weight while the model is made; 8 and 4 bits are made of float32
 BATCHES = (1, 8, 64)
+TF32 = ("one pass", f"{ANSWER} tokens")
+ASK = "torch.compile builds its code first, for up to minutes: ask for it by name, --only compiled"
+NO_TF32 = "a number format of NVIDIA's GPUs: needs --device cuda:0"
+NO_COMPILER = "torch.compile needs a C++ compiler, and finds no c++, g++ or clang++ here"
 
 
 def groups(device: str = "cpu") -> Iterator[Group]:
@@ -41,6 +48,9 @@ def groups(device: str = "cpu") -> Iterator[Group]:
         for batch in BATCHES if shape == "RT-2 tiny" else (1,):
             for precision in BYTES:
                 yield rt2_group(shape, precision, batch, device)
+    yield compiled_group("RT-1 tiny", device)
+    for shape in SHAPES:
+        yield compiled_group(shape, device)
 
 
 def rt1_group(preset: str, tables: int, device: str) -> Group:
@@ -81,12 +91,51 @@ def rt2_group(shape: str, precision: str, batch: int, device: str) -> Group:
             runs[f"{ANSWER} tokens, no cache"] = lambda: generate(vlm, images, prompts, steps=ANSWER, cached=False)
             fast = faster_rt2(vlm, precision)
             runs[f"{ANSWER} tokens, faster()"] = lambda: generate(fast, images, prompts, steps=ANSWER)
-        if device.startswith("cuda"):
+        if on_cuda:
             runs["one more token, CUDA graph"] = as_graph(one_more(vlm, images, prompts))
+        if on_cuda and precision == "fp32":
+            runs |= {f"{name}, tf32": with_tf32(runs[name]) for name in TF32}
         return runs
 
+    on_cuda = device.startswith("cuda")
+    cannot = {f"{name}, tf32": NO_TF32 for name in TF32} if precision == "fp32" and not on_cuda else {}
     needs = 3 * BYTES[precision] * _weights(lambda: PaliGemma(config))
-    return Group(f"{shape} {precision}, {batch} at once", needs, make, rt2_costs(config, precision, batch))
+    return Group(f"{shape} {precision}, {batch} at once", needs, make, rt2_costs(config, precision, batch), cannot)
+
+
+def compiled_group(model: str, device: str) -> Group:
+    """The network as it is beside the code that torch.compile makes of it, in bfloat16 on a GPU and float32 elsewhere.
+
+    RT-1: pictures to logits. RT-2: one pass, and one more token with the cache. Each is compiled at its first call, which
+    is not timed.
+    """
+    precision = "bf16" if device.startswith("cuda") and model in SHAPES else "fp32"
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    config = SHAPES[model]() if model in SHAPES else RT1Config.tiny()
+
+    def plain() -> Runs:
+        if model not in SHAPES:
+            return {"one pass": whole_step(RT1(config).to(device).eval().requires_grad_(False), 1)}
+        vlm, size = random_model(config, device, dtype), config.vision.image_size
+        images = torch.rand(1, 3, size, size, device=device).to(dtype)
+        prompts = torch.randint(3, 1000, (1, PROMPT), device=device)
+        return {"one pass": lambda: one_pass(vlm, images, prompts), "one more token": one_more(vlm, images, prompts)}
+
+    def make() -> Runs:
+        runs = plain()
+        return runs | {f"{name}, compiled": compiled(run) for name, run in runs.items()}
+
+    needs = 3 * BYTES[precision] * _weights(lambda: PaliGemma(config) if model in SHAPES else RT1(config))
+    cannot = {} if _can_compile(device) else {"compiled": NO_COMPILER}
+    name = f"compiled {model} {precision}, 1 at once"
+    costs = rt2_costs(config, precision, 1) if model in SHAPES else {}
+    costs |= {f"{call}, compiled": cost for call, cost in costs.items()}
+    return Group(name, needs, dict if cannot else make, costs, cannot, ASK)
+
+
+def _can_compile(device: str) -> bool:
+    """Whether torch.compile finds what it needs: a C++ compiler; on a GPU it brings its own."""
+    return device.startswith("cuda") or any(map(shutil.which, ("c++", "g++", "clang++", "cl")))
 
 
 def random_model(config: PaliGemmaConfig, device: str, dtype: torch.dtype) -> PaliGemma:

@@ -1,17 +1,19 @@
 """The decoding-speed lab: more models than fit at once, made one after the other, timed, or skipped with the reason.
 
     python -m course_lib.measure.lab                           everything that fits on the best device here
-    python -m course_lib.measure.lab --device cpu --only "RT-2 tiny" --rounds 10 --out lab.csv
+    python -m course_lib.measure.lab --device cpu --only "RT-2 tiny" --only "RT-1" --rounds 10 --out lab.csv
 
 A ``Group`` is a model with several calls; ``benchmark`` times them in turns, so "x first" compares within a group: with
-one pass through the same model. Which groups there are is looked up by name, as in ``measure.speed``.
+one pass through the same model. Which groups there are is looked up by name, as in ``measure.speed``. In a notebook:
+``classroom.LabPanel``, which runs it in a process of its own (``measure.lab_process``).
 """
 
 import argparse
+import csv
 import gc
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ class Group:
     needs: int  # bytes of memory, roughly
     make: Callable[[], Mapping[str, Callable[[], Any]]]
     costs: Mapping[str, tuple[Cost, str]] = field(default_factory=dict)
+    cannot: Mapping[str, str] = field(default_factory=dict)  # calls that this device does not know, each with the reason
+    by_name: str = ""  # why it is timed only when it is asked for by its name
 
 
 def time_groups(
@@ -43,18 +47,21 @@ def time_groups(
     machine: Machine | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[str, int, int], Any] = lambda name, done, total: None,
+    finished: Callable[[list[Row]], Any] = lambda rows: None,
 ) -> list[Row]:
     """Rows of all groups, each named "group: call". What does not fit is a row with the reason, and nothing breaks.
 
     ``stop()`` is asked after every round; when it says True, or at Ctrl-C, what was measured is kept and the other groups
-    become rows that say so. ``progress(group, done, total)`` is called after every round.
+    become rows that say so. ``progress(group, done, total)`` is called after every round, ``finished(rows)`` with the rows
+    of each group as soon as they are known.
     """
     rows: list[Row] = []
     halted = False
     for group in groups:
-        reason = "stopped before its turn" if halted else too_large(group.needs, device)
+        reason = "stopped before its turn" if halted or stop() else too_large(group.needs, device)
         if reason:
             rows.append(Row(group.name, skipped=reason))
+            finished(rows[-1:])
             continue
 
         def after(done: int, total: int, name: str = group.name) -> None:
@@ -64,7 +71,11 @@ def time_groups(
 
         new, halted = _one(group, device, rounds, machine, after)
         rows += new
-        _free(device)
+        try:
+            finished(new)
+            _free(device)
+        except KeyboardInterrupt:  # between two groups
+            halted = True
     return rows
 
 
@@ -80,9 +91,21 @@ def _one(
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in FULL):
             raise
         return [Row(group.name, skipped="does not fit into memory")], False
-    rows = benchmark(runs, group.costs, rounds=rounds, machine=machine, device=device, progress=after)
+    rows = benchmark(runs, group.costs, rounds=rounds, machine=machine, device=device, progress=after) if runs else []
     short = any(row.rounds < rounds and (not row.skipped or "stopped" in row.skipped) for row in rows)
+    rows += [Row(name, skipped=reason) for name, reason in group.cannot.items()]
     return [Row(**vars(row) | {"name": f"{group.name}: {row.name}"}) for row in rows], short
+
+
+def chosen(groups: Iterable[Group], names: Iterable[str] = ()) -> tuple[list[Group], list[Row]]:
+    """The groups whose names begin with one of ``names``; without names all but those that want to be asked for, which
+    become rows that say why."""
+    names = tuple(names)
+    if names:
+        return [group for group in groups if group.name.startswith(names)], []
+    everything = list(groups)
+    left_out = [Row(group.name, skipped=group.by_name) for group in everything if group.by_name]
+    return [group for group in everything if not group.by_name], left_out
 
 
 def _free(device: str) -> None:
@@ -118,6 +141,24 @@ def lab_table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def read_rows(path: str | Path) -> list[Row]:
+    """The rows of a CSV that ``measure.speed.save`` wrote. Raises ValueError for another table."""
+    kinds = [f.name for f in fields(Row)]
+    with Path(path).open(newline="") as file:
+        table = csv.DictReader(file)
+        if table.fieldnames != kinds:
+            raise ValueError(
+                f"Expected a table with the columns {', '.join(kinds)}; {Path(path).name} has {table.fieldnames}. "
+                "Try one that python -m course_lib.measure.lab --out lab.csv wrote."
+            )
+        text = {"name", "skipped"}
+        number = {name: int if name == "rounds" else float for name in kinds if name not in text}
+        return [
+            Row(**{name: value if name in text else number[name](value) if value else None for name, value in line.items()})
+            for line in table
+        ]
+
+
 def machine_card(machine: Machine) -> str:
     """The device in words: its memory, and what the probe measured."""
     free, total = memory(machine.device)
@@ -135,21 +176,22 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("what", nargs="?", default=GROUPS, help="module:name of a function that makes groups for a device")
     parser.add_argument("--device", default=devices()[0], choices=devices(), help="where (default: the best here)")
-    parser.add_argument("--only", default="", help="only groups whose names begin so")
+    parser.add_argument("--only", action="append", default=[], help="only groups whose names begin so; may be repeated")
     parser.add_argument("--rounds", type=int, default=10, help="timed calls of each (default 10)")
     parser.add_argument("--out", type=Path, help="also write the table: .csv or .json")
     options = parser.parse_args(arguments)
     try:
-        groups = [group for group in find(options.what)(options.device) if group.name.startswith(options.only)]
+        groups, left_out = chosen(find(options.what)(options.device), options.only)
         machine = best_of(*(probe(options.device) for _ in range(2)))
         print(f"{machine_card(machine)}\n")
         with tqdm(total=len(groups) * (options.rounds + WARMUP), disable=not sys.stderr.isatty()) as bar:
             how = {"device": options.device, "rounds": options.rounds, "machine": machine}
             rows = time_groups(groups, **how, progress=lambda name, *_: (bar.set_postfix_str(name), bar.update()))
+            rows += left_out
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
-    print(lab_table(rows) if rows else f"No group's name begins with {options.only!r}.")
+    print(lab_table(rows) if rows else f"No group's name begins with {' or '.join(map(repr, options.only))}.")
     if options.out:
         save(rows, machine, options.out)
     return 0
