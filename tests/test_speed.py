@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -105,6 +106,10 @@ def test_nothing_to_measure_is_refused(runs, rounds):
 
 def test_the_clock_runs_while_the_callable_does():
     assert speed.once(lambda: sum(range(100_000))) > 10 * speed.once(lambda: None) > 0
+
+
+def test_a_clock_that_counts_only_what_this_process_computes_does_not_see_it_wait():
+    assert speed.once(lambda: time.sleep(0.05)) >= 50 > 10 * speed.once(lambda: time.sleep(0.05), clock=time.process_time)
 
 
 def test_the_probe_finds_positive_rates_and_the_better_of_two_is_taken():

@@ -6,11 +6,13 @@ import pytest
 import torch
 from small_rt1 import config as rt1_config
 from small_rt2 import config as rt2_config
+from small_rt2 import small_policy
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_lib.costs import Cost
+from course_lib.learn.lora import add_lora
 from course_lib.measure.speed import Machine
 from course_lib.measure.training_cost import hours, lora_cost, lora_weights, memory, step_cost, utilisation
 from course_lib.rt1 import RT1, FiLM, RT1Config
@@ -120,15 +122,23 @@ def test_memory_is_what_torch_holds_after_a_step_of_adamw(kind):
     assert expected.total == sum(x.nbytes for xs in held for x in xs)
 
 
-def test_the_adapters_of_lora_are_counted_as_torch_makes_and_runs_them():
-    shapes, rank, rows = [(8, 12), (12, 6)], 2, 5
-    pairs = [nn.Sequential(nn.Linear(i, rank, bias=False), nn.Linear(rank, o, bias=False)) for i, o in shapes]
-    assert lora_weights(shapes, rank) == sum(p.numel() for pair in pairs for p in pair.parameters())
-    with FlopCounterMode(display=False) as counter:
-        for pair, (inputs, _) in zip(pairs, shapes, strict=True):
-            pair(torch.ones(rows, inputs))
-    cost = lora_cost(shapes, rank, rows, weight_bytes=2)
-    assert (cost.flops, cost.weights) == (counter.get_total_flops(), 2 * lora_weights(shapes, rank))
+def test_lora_costs_what_torch_counts_and_has_as_many_weights_as_peft_makes():
+    pytest.importorskip("peft")
+    policy, rank, sizes = small_policy(), 2, {"prompt": 5, "answer": 4}
+    layers, config = policy.layers, policy.vlm.config
+    shapes = [(m.in_features, m.out_features) for m in layers.modules() if isinstance(m, nn.Linear)]
+    parts, rows = rt2_row_cost(config, **sizes), config.vision.image_tokens + 5 + 4 - 1
+    first = [getattr(layers[0].attention, name).weight.numel() for name in ("query", "key", "value")]
+    add_lora(policy, rank)
+    learning = sum(p.numel() for p in policy.parameters() if p.requires_grad)
+    lora = lora_cost(shapes, rank, rows)
+    assert lora_weights(shapes, rank) == learning and lora.weights == 4 * learning
+    step = step_cost(B, lora, passed=parts["decoder"] + parts["head"], frozen=parts["encoder"])
+    _, both = counted(lambda: step_of_rt2(policy.vlm.train(), **sizes))
+    # Below the first layer nothing learns, so its queries, keys and values hand nothing on; but in every layer the products
+    # of attention hand on two gradients, weights or not.
+    attention = len(layers) * 4 * config.language.heads * config.language.head_dim * rows**2
+    assert both == step.flops - 2 * B * rows * (sum(first) + 3 * rank * config.language.width) + B * attention
 
 
 def test_a_run_takes_the_longer_of_computing_and_moving_and_what_a_measured_step_reached_gives_it_back():

@@ -3,7 +3,8 @@
 Made of the costs of a forward pass, as models count them (``rt1_window_cost``, ``rt2_row_cost``). Going backward, a layer
 computes two gradients, each with as many operations as its forward pass: that of its weights, to learn, and that of its
 input, to hand on. So a layer that learns costs 3 x forward; a frozen one above a learning one 2 x (only its input's gradient
-is needed); a frozen one below all that learn 1 x. A little too much: the very first layer has nobody to hand on to.
+is needed); a frozen one below all that learn 1 x. A little too much: the very first layer has nobody to hand on to. A little
+too little: the products of attention have two inputs, so they cost 3 x even where all weights rest.
 Left out, as in ``course_lib.costs``: norms, activations, softmax; and the loading of data.
 """
 
