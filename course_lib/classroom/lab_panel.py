@@ -33,6 +33,8 @@ STYLE = (
     + """
 .lab-panel td.why { color: var(--quiet); text-align: left; white-space: normal; }
 .lab-panel .controls { max-width: none; overflow-x: auto; }
+.lab-panel .widget-html-content { line-height: 1.4; }
+.lab-panel figure { margin: 8px 0; }
 .lab-panel figure img { background: #fff; max-width: 100%; }
 .lab-panel a { color: var(--jp-content-link-color, #1976d2); }
 """
@@ -204,7 +206,7 @@ class LabPanel(ipywidgets.VBox):
 
 
 def _label(group: Group, device: str) -> str:
-    reason = too_large(group.needs, device)
+    """The name, with what to know before it is chosen."""
     notes = ["compiles for up to minutes first"] if group.by_name else []
-    notes += [reason] if reason else []
+    notes += [f"needs about {group.needs / 1e9:.0f} GB: too large here"] if too_large(group.needs, device) else []
     return f"{group.name}{' (' + '; '.join(notes) + ')' if notes else ''}"

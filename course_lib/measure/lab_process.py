@@ -98,12 +98,14 @@ class _Clock:
         self._spoke, self._name, self._began = 0.0, "", 0.0
 
     def left(self, name: str, done: int, total: int) -> float | None:
+        """Seconds that the group still needs; None in its first round."""
         now = time.monotonic()
         if name != self._name:
             self._name, self._began, self._first = name, now, done
         return (total - done) * (now - self._began) / (done - self._first) if done > self._first else None
 
     def is_time(self) -> bool:
+        """Whether the last message was long enough ago."""
         now = time.monotonic()
         if now - self._spoke < EVERY:
             return False
@@ -120,6 +122,7 @@ class _Channel:
         signal.signal(signal.SIGINT, self._interrupt)
 
     def say(self, event: Event) -> None:
+        """Write one line; raises KeyboardInterrupt afterwards if one came meanwhile."""
         self._busy = True
         print(json.dumps(event), file=self._out, flush=True)
         self._busy = False
