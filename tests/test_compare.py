@@ -79,13 +79,13 @@ def test_pairing_sees_what_two_separate_intervals_do_not():
     c = compare(outcomes(a), outcomes(b), ("old", "new"))
     assert c.low > 0 and wilson(int(a.sum()), 100).high > wilson(int(b.sum()), 100).low
     text = str(c)
-    assert text.startswith("new succeeds 5.0% more often than old in the same 100 scenes (95% interval +")
+    assert text.startswith("new is 5.0 percentage points ahead of old in the same 100 scenes (95% interval +")
     assert "only old 0, only new 5" in text and text.endswith("The difference is more than chance.")
 
 
 def test_a_tie_may_be_chance():
     text = str(compare(outcomes([1, 0, 1]), outcomes([0, 1, 1])))
-    assert "0.0% more often" in text and text.endswith("p = 1. This may be chance.")
+    assert "0.0 percentage points ahead of" in text and text.endswith("p = 1. This may be chance.")
 
 
 def test_other_scenes_cannot_be_compared():

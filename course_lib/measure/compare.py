@@ -34,11 +34,11 @@ class Comparison(NamedTuple):
 
     def __str__(self) -> str:
         a, b = self.names
-        more = f"{abs(self.difference):.1%} {'more' if self.difference >= 0 else 'less'}"
+        apart = f"{100 * abs(self.difference):.1f} percentage points {'ahead of' if self.difference >= 0 else 'behind'}"
         clear = self.low > 0 or self.high < 0
         return (
-            f"{b} succeeds {more} often than {a} in the same {self.n} scenes "
-            f"(95% interval {self.low:+.1%} to {self.high:+.1%}): both {self.both}, only {a} {self.only_a}, "
+            f"{b} is {apart} {a} in the same {self.n} scenes "
+            f"(95% interval {100 * self.low:+.1f} to {100 * self.high:+.1f}): both {self.both}, only {a} {self.only_a}, "
             f"only {b} {self.only_b}, neither {self.neither}; exact McNemar p = {self.p:.2g}. "
             + ("The difference is more than chance." if clear else "This may be chance.")
         )

@@ -1205,9 +1205,8 @@ PAIRS.check(compare_pairs, hidden=True)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# **Your function at work.** FiLM against concatenation, for every seed that has been trained both ways: the same
-# data, the same steps, the same 400 scenes. As long as these runs are not made, the two decoders of exercise 8 stand
-# in for them.
+# **Your function at work.** FiLM against concatenation, and the two decoders of exercise 8, for every seed that has been
+# trained both ways: the same data, the same steps, the same 400 scenes.
 
 # %%
 from course_lib.classroom.experiments import decoding, language
