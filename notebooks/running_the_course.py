@@ -172,7 +172,7 @@ if history.finished and os.environ.get("RANK", "0") == "0":
 #
 # Here two processes do two steps of it, without GPUs:
 
-# %% tags=["nbval-skip"]
+# %%
 import subprocess
 import tempfile
 

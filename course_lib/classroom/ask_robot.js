@@ -2,7 +2,6 @@
 // Numbers for tests are on the root element: data-number (rollout), data-step, data-input-ms (from an input to its picture).
 
 const PICTURE = 512;
-const STEP_MS = 333; // a robot that acts three times a second
 const PATIENCE_MS = 6000;
 const SLOW = "No answer yet: the kernel is busy, has stopped, or met an error. Look into View > Show Log Console.";
 
@@ -93,21 +92,22 @@ class Store {
 
 // ---- one view
 
-class View extends Panel {
+class View extends Player {
   constructor(store, el) {
-    super(store.model, el, "ask-robot");
-    Object.assign(this, { store, step: 0, playing: null });
-    this.root.setAttribute("aria-label", "Ask the robot");
+    super(store.model, el, "ask-robot", "Ask the robot");
+    this.store = store;
     this.status = make("p", { class: "controls-words", role: "status" });
     this.root.append(this.makeForm(), this.makePlayer(), this.makeQuestion(), this.status);
-    this.root.addEventListener("keydown", (event) => this.onKey(event));
     store.views.add(this);
     this.say(store.status);
     if (store.header) this.begin();
   }
 
+  film() {
+    return { steps: this.store.steps.length, over: this.store.over };
+  }
+
   remove() {
-    this.pause();
     this.store.views.delete(this);
     super.remove();
   }
@@ -142,25 +142,15 @@ class View extends Panel {
   }
 
   makePlayer() {
-    this.picture = make("canvas", { width: PICTURE, height: PICTURE, role: "img", tabindex: 0 });
-    this.play = this.button("Play", () => this.togglePlay());
-    this.slider = make("input", { type: "range", min: 0, value: 0, step: 1, "aria-label": "Step" });
-    this.slider.addEventListener("input", (event) => {
-      this.pause();
-      this.show(Number(this.slider.value), event.timeStamp);
-    });
-    this.count = make("span", { class: "ask-robot-count", "aria-hidden": "true" });
     this.plan = make("p", { class: "ask-robot-plan" });
     this.words = make("p", { class: "ask-robot-words", "aria-live": "polite", "aria-atomic": "true" });
     this.rows = make("tbody");
     const heads = ["number", "level", "token", "probability", "means"].map((name) => make("th", { scope: "col" }, name));
     const caption = make("caption", {}, "The action, token by token");
     const table = make("table", {}, caption, make("thead", {}, make("tr", {}, ...heads)), this.rows);
-    const controls = make("div", { class: "controls-row ask-robot-controls" }, this.play, this.slider, this.count);
     return make(
-      "div", { class: "ask-robot-player" },
-      make("div", { class: "ask-robot-left" }, this.picture, controls),
-      make("div", { class: "ask-robot-right" }, this.plan, this.words, table),
+      "div", { class: "player" },
+      make("div", {}, this.makePicture(PICTURE), this.makeBar()), make("div", {}, this.plan, this.words, table),
     );
   }
 
@@ -192,7 +182,7 @@ class View extends Panel {
     }
     this.answer.textContent = "";
     this.grew();
-    this.show(0, this.asked);
+    this.go(0, this.asked);
     this.asked = undefined;
     this.root.dataset.number = header.number;
   }
@@ -218,29 +208,13 @@ class View extends Panel {
 
   answered(text, step) {
     this.answer.textContent = text;
-    if (step !== undefined) this.show(step);
+    if (step !== undefined) this.go(step);
   }
 
-  start() {
-    if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) this.togglePlay();
-  }
-
-  grew() {
-    this.slider.max = this.store.steps.length - 1;
-    this.showCount();
-  }
-
-  showCount() {
-    const text = `step ${this.step} of ${this.slider.max}`;
-    this.count.textContent = text;
-    this.slider.setAttribute("aria-valuetext", text);
-  }
-
-  show(step, at) {
+  go(step, at) {
     const { header, steps } = this.store;
-    this.step = Math.max(0, Math.min(step, steps.length - 1));
+    this.step = this.within(step);
     const one = steps[this.step];
-    this.slider.value = this.step;
     this.showCount();
     this.draw(one);
     this.plan.replaceChildren(make("b", {}, "Plan: "), one.plan || (one.numbers.length ? "(none)" : "–"));
@@ -252,7 +226,7 @@ class View extends Panel {
   }
 
   row({ name, level, token, probability, value }) {
-    const bar = make("td", { class: "ask-robot-probability" }, `${Math.round(100 * probability)}%`);
+    const bar = make("td", { class: "player-share" }, `${Math.round(100 * probability)}%`);
     bar.style.setProperty("--share", probability);
     const cells = [level, token].map((text) => make("td", {}, String(text)));
     return make("tr", {}, make("th", { scope: "row" }, name.replace("_", " ")), ...cells, bar, make("td", {}, value));
@@ -277,39 +251,6 @@ class View extends Panel {
       });
       context.stroke();
     }
-  }
-
-  togglePlay() {
-    if (this.playing) return this.pause();
-    if (this.store.over && this.step === this.store.steps.length - 1) this.show(0);
-    this.playing = setInterval(() => {
-      const { steps, over } = this.store;
-      if (this.step < steps.length - 1) this.show(this.step + 1);
-      else if (over) this.pause();
-    }, STEP_MS);
-    this.showPlay();
-  }
-
-  pause() {
-    clearInterval(this.playing);
-    this.playing = null;
-    this.showPlay();
-  }
-
-  showPlay() {
-    this.play.textContent = this.playing ? "Pause" : "Play";
-    this.words.setAttribute("aria-live", this.playing ? "off" : "polite"); // three sentences a second are too many to hear
-  }
-
-  onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target !== this.picture) return;
-    const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity };
-    if (event.key in steps) {
-      this.pause();
-      this.show(this.step + steps[event.key], event.timeStamp);
-    } else if (event.key === " ") this.togglePlay();
-    else return;
-    event.preventDefault();
   }
 
   say(status) {

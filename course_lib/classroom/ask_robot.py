@@ -35,8 +35,8 @@ class AskRobot(LessonWidget):
     be used. What is typed into the widget raises nothing: the problem is said below, and the last rollout stays.
     """
 
-    _esm = script("ask_robot")
-    _css = style("ask_robot")
+    _esm = script("player", "ask_robot")
+    _css = style("player", "ask_robot")
     rollout = traitlets.Dict().tag(sync=True)  # the last complete one: number, instruction, scene, texts of all steps
     pixels = traitlets.Bytes().tag(sync=True)  # its pictures one after the other, uint8
     status = traitlets.Unicode().tag(sync=True)

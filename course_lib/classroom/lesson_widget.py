@@ -11,14 +11,18 @@ from IPython.display import HTML, display
 HERE = Path(__file__).parent
 
 
-def script(name: str) -> str:
-    """The browser side of a widget: ``controls.js`` and ``name``.js as one script, so that nothing is left to fetch."""
-    return (HERE / "controls.js").read_text(encoding="utf-8") + (HERE / f"{name}.js").read_text(encoding="utf-8")
+def script(*names: str) -> str:
+    """The browser side of a widget: ``controls.js`` and these as one script, so that nothing is left to fetch."""
+    return _joined(("controls", *names), "js")
 
 
-def style(name: str) -> str:
-    """``controls.css`` and ``name``.css."""
-    return (HERE / "controls.css").read_text(encoding="utf-8") + (HERE / f"{name}.css").read_text(encoding="utf-8")
+def style(*names: str) -> str:
+    """``controls.css`` and these."""
+    return _joined(("controls", *names), "css")
+
+
+def _joined(names: tuple[str, ...], kind: str) -> str:
+    return "".join((HERE / f"{name}.{kind}").read_text(encoding="utf-8") for name in names)
 
 
 class LessonWidget(anywidget.AnyWidget):

@@ -12,7 +12,6 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -22,12 +21,12 @@ import traitlets
 from IPython.display import HTML, display
 
 from course_lib.classroom.attention_trace import Frame, free_task, watch
+from course_lib.classroom.lesson_widget import script, style
 from course_lib.classroom.plots import attention_figure, still_html
 from course_lib.interfaces import Policy
 from course_lib.world import TabletopEnv, known_instructions
 from course_lib.world.objects import NAMES
 
-HERE = Path(__file__).parent
 STEPS, LAST_SCENE = 25, 2**31 - 1
 
 
@@ -41,8 +40,8 @@ class AttentionWidget(anywidget.AnyWidget):
     the problem is said below the picture and the last rollout stays.
     """
 
-    _esm = "".join((HERE / name).read_text() for name in ("attention_frames.js", "attention.js"))
-    _css = HERE / "attention.css"
+    _esm = script("player", "attention_frames", "attention")
+    _css = style("player", "attention")
     known = traitlets.List(traitlets.Unicode()).tag(sync=True)  # instructions to choose from
     header = traitlets.Dict().tag(sync=True)  # of the last complete rollout: instruction, scene, labels, sizes, texts
     pixels = traitlets.Bytes().tag(sync=True)  # its frames one after the other: picture uint8, then maps float32

@@ -30,7 +30,7 @@ def widget(page, lab):
 
 
 def picture(widget):
-    return widget.locator(".attention-picture").evaluate("canvas => canvas.toDataURL()")
+    return widget.locator(".player-picture").evaluate("canvas => canvas.toDataURL()")
 
 
 def alt(widget):

@@ -6,7 +6,7 @@ NOTEBOOK = "notebooks/day92_rt1/2_implementation.ipynb"
 
 
 def picture(widget):
-    return widget.locator(".attention-picture").evaluate("canvas => canvas.toDataURL()")
+    return widget.locator(".player-picture").evaluate("canvas => canvas.toDataURL()")
 
 
 def test_the_learner_runs_the_lesson_and_drives_the_robot(page):
@@ -23,7 +23,7 @@ def test_the_learner_runs_the_lesson_and_drives_the_robot(page):
     slider = widget.get_by_role("slider")
     slider.focus()
     slider.press("ArrowRight")
-    page.wait_for_function("before => document.querySelector('.attention-picture').toDataURL() !== before", arg=before)
+    page.wait_for_function("before => document.querySelector('.player-picture').toDataURL() !== before", arg=before)
     slider.press("8")  # one token instead of all
     widget.screenshot(path=screenshot(page, "implementation").with_name("widget.png"))
     before = picture(widget)
@@ -31,7 +31,7 @@ def test_the_learner_runs_the_lesson_and_drives_the_robot(page):
     box = widget.get_by_role("combobox")
     box.fill(f"pick up the {other}")
     box.press("Enter")
-    changed = "before => document.querySelector('.attention-picture').toDataURL() !== before"
+    changed = "before => document.querySelector('.player-picture').toDataURL() !== before"
     page.wait_for_function(changed, arg=before, timeout=60_000)  # another sentence, another drive
     assert other in widget.inner_text()
     box.fill("pick up the zebra" if "grapes" in widget.inner_text() else "pick up the grapes")
