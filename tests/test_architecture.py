@@ -170,3 +170,9 @@ def test_no_file_knows_the_folder_it_was_written_in():
     place = re.compile(rb"(?<![\w.])/(work|root)/|\.\./shar" + rb"ed")
     texts = {name: (ROOT / name).read_bytes() for name in listed if (ROOT / name).is_file()}
     assert not [name for name, text in texts.items() if b"\0" not in text and place.search(text)]
+
+
+def test_no_two_test_files_have_the_same_name():
+    """Pytest imports them without their folders: the second one would not be run."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}
