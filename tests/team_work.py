@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -106,6 +107,8 @@ def main(folder, *jobs):
         if asked == "norm":
             continue
         job, _, kill = asked.partition(":")
+        if os.environ["TORCHELASTIC_RESTART_COUNT"] != "0" and os.environ["RANK"] == "0":
+            time.sleep(3)  # the other comes first, and must not take the dead one's address for this one's
         batches = killed_once(folder, JOBS[job][1]) if kill else None
         policy, losses = train(job, batches, resume=folder / f"{job}.state", save_every=3)
         assert type(policy) is not None and not any("Team" in type(m).__name__ for m in policy.modules())

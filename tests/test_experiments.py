@@ -278,6 +278,8 @@ def test_the_command_lists_the_experiments_and_refuses_others(elsewhere, capsys)
     assert all(name in listed for name in EXPERIMENTS) and "0 of 12" in listed
     with pytest.raises(SystemExit):
         main(["alchemy"])
+    with pytest.raises(SystemExit):
+        main(["scaling", "--workers", "0"])
 
 
 def test_the_command_sweeps_and_keeps(elsewhere, monkeypatch):

@@ -207,6 +207,12 @@ def test_one_students_page_can_be_made_again(course):
     assert page.exists() and other.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("command", ["feedback", "table"])
+def test_an_assignment_that_does_not_exist_is_not_an_empty_class(course, command, capsys):
+    assert main([command, "--root", str(course), "day99"]) == 1
+    assert "No assignment 'day99'" in capsys.readouterr().err and not (course / "runs/grades_day99.csv").exists()
+
+
 def test_a_very_long_text_does_not_meet_nbconverts_filter_that_compares_every_bracket_with_the_rest(monkeypatch):
     def minutes(text):
         raise AssertionError("for 100,000 brackets this would take minutes")

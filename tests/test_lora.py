@@ -5,7 +5,7 @@ import torch
 from small_rt2 import small_policy
 from test_rt2_policy import robot_batch
 
-from course_lib.learn import Schedule, co_fine_tune, load_checkpoint, save_checkpoint
+from course_lib.learn import Schedule, co_fine_tune, load_checkpoint, save_checkpoint, train_last
 from course_lib.learn.lora import NO_PEFT, add_lora, load_lora, merge_lora, save_lora
 from course_lib.rt2 import RT2
 from course_lib.rt2.fast import faster
@@ -105,6 +105,7 @@ def test_adapters_of_a_half_precision_model_learn_in_float32():
     ("options", "says"),
     [
         ({"rank": 0}, "rank of at least 1"),
+        ({"rank": 2.5}, "rank of at least 1, whole"),
         ({"alpha": 0}, "alpha above 0"),
         ({"parts": ("q_proj",)}, "called q_proj. There are: query"),
     ],
@@ -128,6 +129,10 @@ def test_what_cannot_be_done_says_what_to_try(monkeypatch):
         add_lora(policy)
     with pytest.raises(ValueError, match="merge_lora first"):
         faster(policy)
+    with pytest.raises(ValueError, match="learns in its adapters"):
+        train_last(policy, 1)
+    with pytest.raises(ValueError, match="save_lora for them alone"):
+        save_checkpoint(policy, "never.safetensors")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install -e"):
         add_lora(small_policy())

@@ -91,6 +91,8 @@ def test_settings_that_json_would_change_are_refused(run):
 def test_repeated_runs_and_unknown_work_are_refused(tmp_path):
     with pytest.raises(ValueError, match="differ"):
         sweep(SQUARE, numbers(1, 1), tmp_path)
+    with pytest.raises(ValueError, match="at least one worker, got 0"):
+        sweep(SQUARE, numbers(1), tmp_path, workers=0)
     with pytest.raises(ValueError, match="module:function"):
         module.one_row("sweep_work", {"x": 1}, {})
 

@@ -6,7 +6,6 @@ Lesson: day93_rt2/4_deployment.
 """
 
 import base64
-import hashlib
 import html
 import threading
 import time
@@ -18,7 +17,7 @@ import ipywidgets
 from IPython.display import HTML, display
 
 import course_lib
-from course_lib.classroom.lesson_widget import HERE
+from course_lib.classroom.lesson_widget import still_class, style
 from course_lib.classroom.plots import still_html
 from course_lib.classroom.plots_lab import speed_figure, speed_html, speed_words
 from course_lib.measure.devices import devices, too_large
@@ -28,8 +27,12 @@ from course_lib.measure.speed import Machine, Row, as_csv, find, save
 
 SHIPPED = Path(course_lib.__file__).parent.parent / "data" / "day93_lab.csv"
 FIRST = ("RT-1 tiny, 1 at once", "RT-2 tiny fp32, 1 at once")  # what is chosen at the beginning: a minute or less
+STILL = (
+    "The panel of the decoding-speed lab: choose a device and models, press Run, stop when you like. It needs a kernel: run "
+    "this notebook. Without one: python -m course_lib.measure.lab"
+)
 STYLE = (
-    (HERE / "controls.css").read_text(encoding="utf-8")
+    style()
     + """
 .lab-panel td.why { color: var(--quiet); text-align: left; white-space: normal; }
 .lab-panel .controls { max-width: none; overflow-x: auto; }
@@ -66,11 +69,11 @@ class LabPanel(ipywidgets.VBox):
         self._shipped_name = Path(shipped).stem
         self._make_controls(here, device or here[0])
         self._offer(FIRST if groups is None else groups, strict=groups is not None)
-        hidden = f".{self._still_class()} {{ display: none; }}"  # the still is for readers without a kernel
-        style = ipywidgets.HTML(f"<style>{STYLE}{hidden}</style>")
+        hidden = f".{still_class(STILL)} {{ display: none; }}"  # the still is for readers without a kernel
+        look = ipywidgets.HTML(f"<style>{STYLE}{hidden}</style>")
         buttons = ipywidgets.HBox([self._run, self._stop])
         chooser = ipywidgets.VBox([self._devices, self._groups, buttons, self._bar])
-        super().__init__([style, chooser, self._status, self._table, self._figure, self._link])
+        super().__init__([look, chooser, self._status, self._table, self._figure, self._link])
         self.add_class("lab-panel")
 
     def run(self) -> None:
@@ -188,18 +191,9 @@ class LabPanel(ipywidgets.VBox):
         live = 'role="status"' if spoken else 'aria-live="off"'
         self._status.value = f'<p {live} class="controls-words">{html.escape(text).replace(chr(10), "<br>")}</p>'
 
-    def _still_class(self) -> str:
-        return f"lesson-still-{hashlib.sha256(self._still_words().encode()).hexdigest()[:12]}"
-
-    def _still_words(self) -> str:
-        return (
-            "The panel of the decoding-speed lab: choose a device and models, press Run, stop when you like. It needs a "
-            "kernel: run this notebook. Without one: python -m course_lib.measure.lab"
-        )
-
     def _ipython_display_(self, **_: Any) -> None:
-        words = html.escape(self._still_words())
-        display(HTML(f'<figure class="{self._still_class()}"><figcaption>{words}</figcaption></figure>'))
+        words = html.escape(STILL)
+        display(HTML(f'<figure class="{still_class(STILL)}"><figcaption>{words}</figcaption></figure>'))
         data = self._repr_mimebundle_()
         data["text/plain"] = "The decoding-speed lab: run this notebook to use it."
         display(data, raw=True)

@@ -25,6 +25,11 @@ def _joined(names: tuple[str, ...], kind: str) -> str:
     return "".join((HERE / f"{name}.{kind}").read_text(encoding="utf-8") for name in names)
 
 
+def still_class(text: str) -> str:
+    """The CSS class of a still that says ``text``: the same still has the same bytes in every build."""
+    return f"lesson-still-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
 class LessonWidget(anywidget.AnyWidget):
     """A widget that lives in the browser alone once it is there, with a still for readers without a kernel.
 
@@ -39,8 +44,7 @@ class LessonWidget(anywidget.AnyWidget):
         raise NotImplementedError
 
     def _ipython_display_(self, **_: Any) -> None:
-        digest = hashlib.sha256(self.still_html("").encode()).hexdigest()[:12]  # the same still has the same bytes
-        self.still = f"lesson-still-{digest}"
+        self.still = still_class(self.still_html(""))
         display(HTML(self.still_html(self.still)))
         data, metadata = self._repr_mimebundle_()
         data["text/plain"] = "An interactive picture: run this notebook to use it."

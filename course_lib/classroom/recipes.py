@@ -224,8 +224,10 @@ def current_commit() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the named recipes, or list them."""
     parser = argparse.ArgumentParser(prog="python -m course_lib.classroom.recipes", description="Rebuild files of data/.")
-    parser.add_argument("recipe", nargs="*", choices=[*RECIPES, []], help="which files to rebuild")
+    parser.add_argument("recipe", nargs="*", help=f"which files to rebuild: {', '.join(RECIPES)}")
     names = parser.parse_args(arguments).recipe
+    if unknown := [name for name in names if name not in RECIPES]:
+        parser.error(f"there is no recipe {unknown[0]!r}; there are {', '.join(RECIPES)}")
     if not names:
         print("\n".join(f"{name:<14} {make.__doc__}" for name, make in RECIPES.items()))
     for name in names:

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from course_lib.grading.notebooks import ROOT, write
 from course_lib.grading.sandbox import UNSAFE, SandboxBroken
@@ -83,10 +84,17 @@ def _grade(options: argparse.Namespace) -> None:
         print(f"wrote {path}\n\n{path.read_text(encoding='utf-8')}", end="")
 
 
-def _feedback(options: argparse.Namespace) -> None:
+def _book(options: argparse.Namespace) -> Any:
+    """The gradebook (a Book) of an assignment that exists. Its imports wait: nbgrader takes a second to start."""
     from course_lib.grading.gradebook import Book  # noqa: PLC0415
+    from course_lib.grading.marking import sources  # noqa: PLC0415
 
-    book = Book(options.root, options.assignment)
+    sources(options.root, options.assignment)  # is there such an assignment?
+    return Book(options.root, options.assignment)
+
+
+def _feedback(options: argparse.Namespace) -> None:
+    book = _book(options)
     students = book.students()
     if options.student is not None and options.student not in students:
         raise ValueError(
@@ -99,9 +107,7 @@ def _feedback(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from course_lib.grading.gradebook import Book  # noqa: PLC0415
-
-    book = Book(options.root, options.assignment)
+    book = _book(options)
     with book.only_writer():
         book.settle_lateness()
         path = options.csv or options.root / "runs" / f"grades_{options.assignment}.csv"

@@ -129,13 +129,18 @@ class Marking:
         return found
 
 
-def _released(root: Path, assignment: str, config: Config) -> dict[str, NotebookNode]:
-    """The assignment's notebooks as learners get them, by name, made from their sources."""
-    sources = sorted((root / "solutions" / assignment).glob("*.py"))
-    if not sources:
+def sources(root: Path, assignment: str) -> list[Path]:
+    """The files an assignment is made from. Raises ValueError if there is no such assignment."""
+    found = sorted((root / "solutions" / assignment).glob("*.py"))
+    if not found:
         known = sorted(p.parent.name for p in (root / "solutions").glob("*/*.py"))
         raise ValueError(f"No assignment {assignment!r} in {root / 'solutions'}. There are: {', '.join(known) or 'none'}.")
-    return {source.stem: make_exercise(read(source), config) for source in sources}
+    return found
+
+
+def _released(root: Path, assignment: str, config: Config) -> dict[str, NotebookNode]:
+    """The assignment's notebooks as learners get them, by name, made from their sources."""
+    return {source.stem: make_exercise(read(source), config) for source in sources(root, assignment)}
 
 
 def _students(submissions: Path, student: str | None) -> list[str]:

@@ -21,7 +21,12 @@ MANIFEST = "MANIFEST.json"
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, **notes: Any) -> Path:
-    """Write ``model`` (with its ``config.to_dict()``) to ``path``: beside first, then renamed, so never half a file."""
+    """Write ``model`` (with its ``config.to_dict()``) to ``path``: beside first, then renamed, so never half a file.
+
+    Raises ValueError for a model with adapters, which no config describes (``learn.lora``).
+    """
+    if any(".lora_" in name for name, _ in model.named_parameters()):
+        raise ValueError("This model has adapters. Try learn.lora.save_lora for them alone, or merge_lora, then save it.")
     return write_tensors(model.state_dict(), path, header_of(model, FORMAT, notes))
 
 

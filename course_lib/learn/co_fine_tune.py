@@ -48,10 +48,12 @@ def train_last(policy: nn.Module, layers: int) -> list[str]:
     """Freeze all but the last ``layers`` layers of the decoder; returns the names of what is left to train.
 
     0 freezes everything. (``list[-layers:]`` would be all of them then: a classic slip.) ValueError for a number of layers
-    that the model does not have.
+    that the model does not have, and for a model with adapters (``learn.lora``), beside which its own weights rest.
     """
     if not isinstance(policy, Layered):
         raise ValueError(f"A {type(policy).__name__} has no `layers` of which some could be frozen. Try last_layers=None.")
+    if any(hasattr(module, "base_layer") for module in policy.modules()):
+        raise ValueError("This policy learns in its adapters. Try last_layers=None, or learn.lora.merge_lora first.")
     count = len(policy.layers)
     if not 0 <= layers <= count:
         raise ValueError(f"This decoder has {count} layers, so last_layers is 0 ... {count}; got {layers}.")

@@ -2,7 +2,7 @@
 
     add_lora(policy, rank=16)                       every matrix W of the decoder's layers becomes W + (alpha / rank) B A
     co_fine_tune(policy, mixture, schedule)         only A and B learn
-    save_lora(policy, "spoons.safetensors")         some megabytes; load_lora puts them onto the same model elsewhere
+    save_lora(policy, "spoons.safetensors")         a small file; load_lora puts it onto the same model elsewhere
     merge_lora(policy)                              B A goes into W: a plain model again, as fast as before
 
 The adapters are those of Hugging Face's peft (``pip install -e '.[lora]'``); nothing else in the course needs it. RT-2
@@ -25,7 +25,7 @@ FORMAT = "course_lib lora 1"
 NO_PEFT = "LoRA needs Hugging Face's peft, which is not installed. Try: pip install -e '.[lora]'"
 
 
-def add_lora(policy: nn.Module, rank: int = 16, *, alpha: float | int = 32, parts: Sequence[str] = ()) -> list[str]:
+def add_lora(policy: nn.Module, rank: float | int = 16, *, alpha: float | int = 32, parts: Sequence[str] = ()) -> list[str]:
     """Freeze ``policy`` and put adapters of this rank beside the Linear layers of its decoder; in place.
 
     ``alpha / rank`` scales what they add. ``parts``: only layers whose name ends so (``("query", "value")``, the paper's
@@ -37,8 +37,8 @@ def add_lora(policy: nn.Module, rank: int = 16, *, alpha: float | int = 32, part
         raise ValueError(NO_PEFT)
     if not isinstance(policy, Layered):
         raise ValueError(f"A {type(policy).__name__} has no `layers` for adapters. RT2 has.")
-    if rank < 1 or not alpha > 0:
-        raise ValueError(f"Expected a rank of at least 1 and alpha above 0, got {rank} and {alpha}.")
+    if not isinstance(rank, int) or rank < 1 or not alpha > 0:
+        raise ValueError(f"Expected a rank of at least 1, whole, and alpha above 0; got {rank!r} and {alpha}.")
     if any(_adapters(policy)):
         raise ValueError("This policy has adapters already. Try merge_lora(policy) first.")
     linear = [name for name, layer in policy.layers.named_modules() if isinstance(layer, nn.Linear)]
@@ -57,10 +57,9 @@ def merge_lora(policy: nn.Module) -> None:
 
     All its weights are trainable afterwards. Raises ValueError for a policy without adapters.
     """
-    found = _with_adapters(policy)
-    for parent, name, layer in found:
+    for _, _, layer in _with_adapters(policy):
         layer.merge()
-        setattr(parent, name, layer.get_base_layer())
+    _take_off(policy)
     policy.requires_grad_(True)
 
 
@@ -89,7 +88,9 @@ def load_lora(policy: nn.Module, path: str | Path) -> None:
     wrong = sorted(k for k in want.keys() | tensors.keys() if k not in want or k not in tensors or
                    want[k].shape != tensors[k].shape)  # fmt: skip
     if wrong:
-        _remove(policy, flags)
+        _take_off(policy)
+        for name, parameter in policy.named_parameters():
+            parameter.requires_grad_(flags[name])
         raise ValueError(f"{Path(path).name} is of a model with other layers: {len(wrong)} differ, such as {wrong[0]}.")
     with torch.no_grad():
         for name, value in tensors.items():
@@ -125,9 +126,7 @@ def _numbers(policy: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in policy.named_parameters() if ".lora_" in name}
 
 
-def _remove(policy: nn.Module, flags: dict[str, bool]) -> None:
-    """Take the adapters off again, as if they had never been there."""
+def _take_off(policy: nn.Module) -> None:
+    """Put the layers back to where their adapters stand."""
     for parent, name, layer in list(_adapters(policy)):
         setattr(parent, name, layer.get_base_layer())
-    for name, parameter in policy.named_parameters():
-        parameter.requires_grad_(flags[name])

@@ -61,7 +61,7 @@ def sweep(
     folder.mkdir(parents=True, exist_ok=True)
     missing = [run for name, run in paths.items() if not (folder / name).exists()]
     gpus = torch.cuda.device_count()
-    workers = workers or gpus or os.cpu_count() or 1
+    workers = (gpus or os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ValueError(f"Expected at least one worker, got {workers}.")
     looks = {"bar_format": BAR, "smoothing": 0, "mininterval": 1, "disable": not progress}

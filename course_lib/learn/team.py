@@ -1,6 +1,7 @@
 """Several processes, one training: each takes its share of every batch, and their gradients become one (DDP).
 
-    torchrun --nproc-per-node 4 my_training.py        one machine; several: torchrun --nnodes ..., see its manual
+    torchrun --nproc-per-node 4 my_training.py        one machine; several: torchrun --nnodes ..., see its manual, and set
+                                                      TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 if it may restart processes
 
 ``behaviour_clone`` notices that torchrun started it; nothing in the training script changes but where the policy lives
 (``device()``). The numbers are those of one process with the whole batch, up to rounding: losses are weighed by what they
@@ -31,7 +32,7 @@ def device() -> torch.device:
 def team_of(policy: nn.Module) -> Iterator["Team | None"]:
     """The team that torchrun started, with this policy in it; None if this process works alone."""
     if not dist.is_initialized() and dist.is_torchelastic_launched():
-        dist.init_process_group("nccl" if next(policy.parameters()).is_cuda else "gloo")
+        _meet("nccl" if next(policy.parameters()).is_cuda else "gloo")
         atexit.register(dist.destroy_process_group)
     if not dist.is_initialized() or dist.get_world_size() == 1:
         yield None
@@ -44,6 +45,16 @@ def team_of(policy: nn.Module) -> Iterator["Team | None"]:
     finally:
         for norm in norms:
             norm.__class__ = nn.BatchNorm2d
+
+
+def _meet(backend: str) -> None:
+    """Join the others. torchrun's store outlives a restart, with the addresses of the dead in it (torch 2.14): on one
+    machine every attempt gets a part of its own. Machines count their restarts apart: see the top of this file.
+    """
+    store, rank, size = next(dist.rendezvous("env://"))
+    if os.environ.get("LOCAL_WORLD_SIZE") == str(size):
+        store = dist.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
 
 
 class Team:

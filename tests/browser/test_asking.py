@@ -1,7 +1,7 @@
 """AskRobot in a real browser: instructions in two languages, steps by keyboard, questions, refused words, both themes."""
 
 import pytest
-from widget_page import assert_readable, assert_still_stands_in, run_cell
+from widget_page import assert_readable, assert_still_stands_in, run_widget
 
 SOURCE = """
 import torch
@@ -18,9 +18,7 @@ AskRobot(policy, instruction="recoge la fruta amarilla", scene=1, steps=6)
 
 @pytest.fixture
 def widget(page, lab):
-    run_cell(page, lab, "ask_robot.ipynb", SOURCE)
-    page.locator(".ask-robot[data-step]").wait_for()
-    return page.locator(".ask-robot")
+    return run_widget(page, lab, "ask_robot.ipynb", SOURCE, "ask-robot[data-step]")
 
 
 def wait_for(page, condition):

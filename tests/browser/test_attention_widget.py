@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 from lab_page import screenshot
-from widget_page import CONTRAST, NAMELESS, change_theme, run_cell
+from widget_page import CONTRAST, NAMELESS, change_theme, run_widget
 
 from course_lib.world.objects import NAMES
 
@@ -24,9 +24,7 @@ AttentionWidget(policy, instruction="pick apple", scene=1)
 @pytest.fixture
 def widget(page, lab):
     """The widget's root element, live in a new notebook."""
-    run_cell(page, lab, NOTEBOOK, SOURCE)
-    page.locator(".attention[data-step]").wait_for()
-    return page.locator(".attention")
+    return run_widget(page, lab, NOTEBOOK, SOURCE, "attention[data-step]")
 
 
 def picture(widget):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from test_lesson_widgets import in_python, quick, set_range, words
-from widget_page import assert_readable, assert_still_stands_in, run_cell
+from widget_page import assert_readable, assert_still_stands_in, run_widget
 
 from course_lib.rt2 import RT2
 
@@ -31,9 +31,7 @@ explorer
 
 @pytest.fixture
 def explorer(page, lab):
-    run_cell(page, lab, "vocabulary_explorer.ipynb", CELL)
-    page.locator(".vocabulary-explorer[data-ids]").wait_for()
-    return page.locator(".vocabulary-explorer")
+    return run_widget(page, lab, "vocabulary_explorer.ipynb", CELL, "vocabulary-explorer[data-ids]")
 
 
 @pytest.fixture(scope="module")

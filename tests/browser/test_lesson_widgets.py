@@ -5,7 +5,7 @@ import statistics
 
 import numpy as np
 import pytest
-from widget_page import assert_readable, assert_still_stands_in, run_cell
+from widget_page import assert_readable, assert_still_stands_in, run_widget
 
 from course_lib.actions import ActionSpace, ActionTokenizer
 from course_lib.classroom.action_sliders import text_of
@@ -30,16 +30,12 @@ SLIDERS = "from course_lib.classroom import ActionTokenSliders\nsliders = Action
 
 @pytest.fixture
 def dial(page, lab):
-    run_cell(page, lab, "film_dial.ipynb", DIAL)
-    page.locator(".film-dial[data-scale]").wait_for()
-    return page.locator(".film-dial")
+    return run_widget(page, lab, "film_dial.ipynb", DIAL, "film-dial[data-scale]")
 
 
 @pytest.fixture
 def sliders(page, lab):
-    run_cell(page, lab, "action_sliders.ipynb", SLIDERS)
-    page.locator(".action-sliders[data-tokens]").wait_for()
-    return page.locator(".action-sliders")
+    return run_widget(page, lab, "action_sliders.ipynb", SLIDERS, "action-sliders[data-tokens]")
 
 
 def set_range(place, value):

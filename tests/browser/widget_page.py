@@ -20,6 +20,13 @@ def run_cell(page, lab, name, source):
     wait_finished(page)
 
 
+def run_widget(page, lab, name, source, ready):
+    """The same, until the widget is there: its element, ``ready`` being "class[data-...]", what it says of itself then."""
+    run_cell(page, lab, name, source)
+    page.locator(f".{ready}").wait_for()
+    return page.locator(f".{ready.partition('[')[0]}")
+
+
 def change_theme(page, theme):
     """``theme``: "Light" or "Dark"."""
     page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {theme}' }})")

@@ -65,12 +65,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m course_lib.classroom.experiments", description=__doc__.split("\n")[0],
     )  # fmt: skip
-    parser.add_argument("names", nargs="*", choices=[*EXPERIMENTS, []], help="which experiments")
+    parser.add_argument("names", nargs="*", help=f"which experiments: {', '.join(EXPERIMENTS)}")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds of each setting")
     parser.add_argument("--workers", type=int, help="processes at a time")
     parser.add_argument("--scheduler", help="address of a Dask scheduler")
     parser.add_argument("--keep", action="store_true", help="only write the finished runs into data/")
     asked = parser.parse_args(arguments)
+    if unknown := [name for name in asked.names if name not in EXPERIMENTS]:
+        parser.error(f"there is no experiment {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}")
+    if asked.workers is not None and asked.workers < 1:
+        parser.error(f"--workers is at least 1, got {asked.workers}")
     rows.restore()
     failed = None
     about = {"commit": current_commit(), "hardware": hardware()}
