@@ -431,11 +431,12 @@ columns = ["", "GFLOP a step", "ms", "ms on the wall", "GFLOP/s", "of the roofli
 table([*columns, f"slower than at {UTILISATION:.0%}"], rows)
 
 # %% [markdown]
-# The last column says how far off an estimate with the guess above is *here*, for networks this small: what the count leaves
-# out is 2% of the operations, but not of the time, and the smaller a step, the more it weighs. The guess is that of large
-# language models on accelerators (PaLM reached 46% of its TPUs' arithmetic: Chowdhery et al. 2022). For RT-1 at full size,
-# which reads and writes more than it computes, nobody has published one. So measure it on your GPU before you ask for a
-# month of it: `RT1(paper).cuda()`, a batch of `paper.fake_batch(...)`, and `probe("cuda")` in these same cells.
+# The last column says how far off an estimate with the guess above is *here*, for networks this small: what the count
+# leaves out is a few percent of the operations, but not of the time, and the smaller a step, the more it weighs. The
+# guess is that of large language models on accelerators (PaLM reached 46% of its TPUs' arithmetic: Chowdhery et al.
+# 2022). For RT-1 at full size, which reads and writes more than it computes, nobody has published one. So measure it on
+# your GPU before you ask for a month of it: `RT1(paper).cuda()`, a batch of `paper.fake_batch(...)`, and
+# `probe("cuda")` in these same cells.
 #
 # One more check, of the whole chain: this machine's seconds for a step, times the steps of the shipped RT-1 tiny, against
 # what was written down when it was trained. (A training that was interrupted wrote down only its last part.)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 import small_rt1
@@ -9,9 +10,11 @@ import torch
 
 from course_lib.classroom import deployment, recipes
 from course_lib.classroom.deployment import NUMBERS, POLICIES, WAYS, compression_table, gaps, runs
+from course_lib.classroom.speed_lab import groups
 from course_lib.learn import compress
 from course_lib.learn.compress import METHODS
 from course_lib.learn.sweep import file_name
+from course_lib.measure.lab import read_rows
 from course_lib.measure.speed import Row
 
 
@@ -86,3 +89,27 @@ def test_the_shipped_table_is_of_todays_policies_and_methods():
     with (recipes.DATA / "rt1_tiny_success.csv").open() as file:
         total = list(csv.DictReader(file))[-1]
     assert float(lines[0]["low"]) < float(total["rate"]) < float(lines[0]["high"])  # the same policy, counted elsewhere
+
+
+def test_the_labs_table_has_the_rows_of_the_asked_groups_and_says_what_it_found(tmp_path):
+    made = deployment.make_lab(tmp_path, ("RT-2 tiny fp32, 1 at once",), rounds=2)
+    rows = read_rows(tmp_path / deployment.LAB)
+    assert rows and all(row.name.startswith("RT-2 tiny fp32, 1 at once: ") for row in rows)
+    assert all(row.median_ms or "NVIDIA" in row.skipped for row in rows)
+    by_name = {row.name.partition(": ")[2]: row for row in rows if row.median_ms}
+    eight = [name for name in by_name if name.startswith("8 tokens")]
+    assert len(eight) >= 2
+    for name in eight:
+        said = re.search(rf"{re.escape(name)} (\d+\.\d)", made["result"])
+        assert float(said[1]) == pytest.approx(by_name[name].times_first, abs=0.06)
+    assert made["files"] == [deployment.LAB]
+
+
+LAB = recipes.DATA / deployment.LAB
+
+
+@pytest.mark.skipif(not LAB.exists(), reason="the table is not made yet")
+def test_the_shipped_lab_has_todays_groups():
+    there = {row.name.partition(": ")[0] for row in read_rows(LAB) if row.median_ms}
+    here = [group.name for group in groups("cpu") if group.name.startswith(deployment.SMALL)]
+    assert there == set(here)

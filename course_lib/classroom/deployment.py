@@ -1,4 +1,5 @@
-"""day93_compression.csv: what rounding and pruning do to the trained policies: bytes, logits, tokens, success, time.
+"""day93_compression.csv: what rounding and pruning do to the trained policies: bytes, logits, tokens, success, time;
+and day93_lab.csv: the decoding-speed lab's rows on one machine, to hold another machine's beside.
 
 Every policy is compressed in every way, reads the same recorded steps and drives in the same scenes; the calls that are
 timed take turns. ``python -m course_lib.classroom.recipes compression`` resumes after an interruption, and adds a policy as
@@ -8,7 +9,7 @@ soon as its checkpoint lies in data/.
 import copy
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,26 @@ import gymnasium
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 import course_lib
 import course_lib.world
+from course_lib.classroom.speed_lab import ANSWER, groups
 from course_lib.datasets import Pairs, record
 from course_lib.learn import bytes_of, compress, load_checkpoint
 from course_lib.learn.distill import SpeaksActions
 from course_lib.learn.sweep import Run, sweep
 from course_lib.measure import rollout, wilson
 from course_lib.measure.compare import difference_interval, mcnemar
-from course_lib.measure.speed import Row, benchmark
+from course_lib.measure.lab import chosen, lab_table, time_groups
+from course_lib.measure.speed import WARMUP, Row, benchmark, best_of, probe, save
 from course_lib.rt1 import RT1, InstructionEncoder
 from course_lib.rt2 import RT2
 from course_lib.world.splits import training_tasks
 
 DATA = Path(course_lib.__file__).parent.parent / "data"
-TABLE = "day93_compression.csv"
+TABLE, LAB = "day93_compression.csv", "day93_lab.csv"
+SMALL = ("RT-1", "RT-2 tiny", "compiled RT-1 tiny", "compiled RT-2 tiny")  # of the lab: 3 billion weights take a CPU an hour
 WORK = "course_lib.classroom.deployment:measure"
 POLICIES: Mapping[str, tuple[str, type[nn.Module], str]] = {  # name: file, class, which half of Pairs it reads
     "RT-1 tiny": ("rt1_tiny.safetensors", RT1, "student"),
@@ -142,3 +147,20 @@ def make_compression(folder: Path) -> dict[str, Any]:
     print(table)
     return {"seed": 0, "result": f"{len(WAYS)} ways of {', '.join(names)}, {EPISODES} scenes each", "files": [TABLE],
             "table": table}  # fmt: skip
+
+
+def make_lab(folder: Path = DATA, names: Sequence[str] = SMALL, rounds: int = 10) -> dict[str, Any]:
+    """The lab on this machine's CPU: groups whose names begin with one of ``names``. Nothing else should run meanwhile."""
+    machine = best_of(*(probe("cpu") for _ in range(3)))
+    todo, left_out = chosen(groups("cpu"), names)
+    with tqdm(total=len(todo) * (rounds + WARMUP)) as bar:
+        how = {"device": "cpu", "rounds": rounds, "machine": machine}
+        rows = time_groups(todo, **how, progress=lambda name, *_: (bar.set_postfix_str(name), bar.update())) + left_out
+    print(lab_table(rows))
+    save(rows, machine, folder / LAB)
+    first = "RT-2 tiny fp32, 1 at once: "
+    passes = {row.name.removeprefix(first): row.times_first for row in rows if row.name.startswith(first)}
+    said = ", ".join(f"{name} {times:.1f}" for name, times in passes.items() if times and str(ANSWER) in name)
+    flops = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in machine.flops.items())
+    result = f"in passes of RT-2 tiny: {said}; probe: {flops} GFLOP/s, {machine.bandwidth / 1e9:.0f} GB/s"
+    return {"seed": 0, "result": result, "files": [LAB]}

@@ -162,6 +162,7 @@ def make_compression() -> dict[str, Any]:
 RECIPES: dict[str, Callable[[], dict[str, Any]]] = {
     "compression": make_compression,
     "instructions": make_instructions,
+    "lab": deployment.make_lab,
     "rt1_tiny": make_rt1_tiny,
     "rt1_speed": make_rt1_speed,
     "rt2_web": make_rt2_web,
