@@ -150,12 +150,13 @@ def test_another_number_format_is_timed_where_there_is_one_and_said_where_not():
 
 
 @pytest.mark.slow
-def test_compiled_calls_say_what_the_plain_ones_say(small, monkeypatch):
+@pytest.mark.parametrize(("model", "calls"), [("RT-1 tiny", 2), ("RT-2 tiny", 4)])
+def test_compiled_calls_say_what_the_plain_ones_say(small, monkeypatch, model, calls):
     """Without the code generator, which takes a minute: what it is given to compile is what is tested."""
-    monkeypatch.setattr(speed_lab, "compiled", lambda run: torch.compile(run, backend="eager"))
-    group = speed_lab.compiled_group("RT-2 tiny", "cpu")
+    monkeypatch.setattr(speed_lab, "compiled", lambda run: torch.compile(run, backend="aot_eager"))
+    group = speed_lab.compiled_group(model, "cpu")
     runs = group.make()
-    assert "ask for it by name" in group.by_name and len(runs) == 4
+    assert "ask for it by name" in group.by_name and len(runs) == calls
     for name, run in runs.items():
         if not name.endswith("compiled"):
             again = [runs[f"{name}, compiled"]() for _ in range(2)]

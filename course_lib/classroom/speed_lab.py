@@ -149,7 +149,7 @@ def random_model(config: PaliGemmaConfig, device: str, dtype: torch.dtype) -> Pa
     return vlm.eval().requires_grad_(False)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode, here and below: torch.compile cannot trace through it
 def one_pass(vlm: PaliGemma, images: Tensor, prompts: Tensor) -> Tensor:
     """Picture and prompt to the scores of the first token: what every answer costs, and RT-1's whole."""
     return vlm.prefill(vlm.image_tokens(images), prompts, torch.ones_like(prompts, dtype=torch.bool), room=0)[0]
@@ -157,7 +157,7 @@ def one_pass(vlm: PaliGemma, images: Tensor, prompts: Tensor) -> Tensor:
 
 def one_more(vlm: PaliGemma, images: Tensor, prompts: Tensor) -> Callable[[], Tensor]:
     """The call for the last token of an answer, always the same place of a filled cache."""
-    with torch.inference_mode():
+    with torch.no_grad():
         real = torch.ones_like(prompts, dtype=torch.bool)
         _, cache = vlm.prefill(vlm.image_tokens(images), prompts, real, room=ANSWER - 1)
         for _ in range(ANSWER - 2):
@@ -165,7 +165,7 @@ def one_more(vlm: PaliGemma, images: Tensor, prompts: Tensor) -> Callable[[], Te
     before = cache.length
 
     def step() -> Tensor:
-        with torch.inference_mode():
+        with torch.no_grad():
             cache.length = before
             return vlm.step(prompts[:, 0], cache)
 

@@ -137,7 +137,7 @@ def whole_step(policy: RT1, tables: int) -> Callable[[], Tensor]:
     old = torch.randn(tables, config.history - 1, config.image_tokens, config.trunk.out_channels, device=device)
 
     def step() -> Tensor:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: torch.compile cannot trace through it here
             new = policy.image_tokens(frames, words)[:, None]
             return policy.decoder(torch.cat((old, new), 1), last_only=True)
 
