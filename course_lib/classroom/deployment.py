@@ -1,5 +1,6 @@
-"""day93_compression.csv: what rounding and pruning do to the trained policies: bytes, logits, tokens, success, time;
-and day93_lab.csv: the decoding-speed lab's rows on one machine, to hold another machine's beside.
+"""Deployment's two tables: what rounding and pruning do to the trained policies, and the speed lab on one machine.
+
+day93_compression.csv: bytes, logits, tokens, success, time; day93_lab.csv: the lab's rows, to hold another machine's beside.
 
 Every policy is compressed in every way, reads the same recorded steps and drives in the same scenes; the calls that are
 timed take turns. ``python -m course_lib.classroom.recipes compression`` resumes after an interruption, and adds a policy as
